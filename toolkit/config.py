@@ -1,0 +1,474 @@
+"""``regionkit.toml`` and the environment. They are read here and nowhere else.
+
+A password never stands in the file: URLs come from the environment, from the lab, or from the file
+without a password (libpq then asks its own password file or service).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from sqlalchemy import MetaData
+
+from toolkit.errors import UsageError, redact
+from toolkit.placement import Kind, Statement
+from toolkit.topology import Region, Topology, check_region_code
+
+#: Where the configuration is looked for when ``--config`` does not say.
+DEFAULT_NAME = "regionkit.toml"
+
+Columns = str | list[str]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _without_password(url: str | None) -> str | None:
+    if url is not None and redact(url) != url:
+        raise ValueError("holds a password; keep it out of the file, in the environment variable")
+    return url
+
+
+class SourceSection(_Section):
+    """``[source]``: the existing single-region PostgreSQL."""
+
+    #: ``module:attribute`` of a SQLAlchemy MetaData; without it the source is reflected.
+    metadata: str | None = None
+    #: File with everything that MetaData loses (triggers, functions), beside the configuration.
+    extras: str | None = None
+    schema_name: str = Field("public", alias="schema")
+    url: str | None = None
+    url_env: str = "REGIONKIT_SOURCE_URL"
+    #: ``module:function(connection)`` that creates and fills the source; only the demo calls it.
+    demo: str | None = None
+
+    _no_password = field_validator("url")(_without_password)
+
+
+class PostgresSection(_Section):
+    """``[target.postgres]``: where the layout ``tables`` lives."""
+
+    schema_name: str | None = Field(None, alias="schema")
+    url: str | None = None
+    url_env: str = "REGIONKIT_POSTGRES_URL"
+
+    _no_password = field_validator("url")(_without_password)
+
+
+class MongoSection(_Section):
+    """``[target.mongo]``: where the layout ``collections`` lives."""
+
+    database: str | None = None
+    url: str | None = None
+    url_env: str = "REGIONKIT_MONGO_URL"
+    #: Accept a server whose majority is one member. Its figures are marked *not durable*.
+    allow_single_member: bool = False
+
+    _no_password = field_validator("url")(_without_password)
+
+
+class TargetSection(_Section):
+    """``[target]``."""
+
+    postgres: PostgresSection = PostgresSection()  # type: ignore[call-arg]
+    mongo: MongoSection = MongoSection()
+
+
+class RegionRule(_Section):
+    """``[root.region]``: which region a client belongs to. Exactly one of column, sql, clients."""
+
+    #: A column of the root, or hops over foreign-key columns ending in a column (``a_id.b_id.c``).
+    column: str | None = None
+    map: dict[str, str] | None = None
+    #: CSV with two columns: value, region.
+    map_file: str | None = None
+    #: A SQL expression over the root, aliased ``root``, that gives the region code.
+    sql: str | None = None
+    #: CSV with the columns of the root's key, then the region.
+    clients: str | None = None
+    #: The region for NULL and unmapped values. Without it they are refused and listed.
+    default: str | None = None
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> RegionRule:
+        given = [name for name in ("column", "sql", "clients") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of column, sql and clients")
+        if self.column is not None and (self.map is None) == (self.map_file is None):
+            raise ValueError("column needs exactly one of map and map_file")
+        return self
+
+
+class RootSection(_Section):
+    """``[root]``: the table whose rows are clients."""
+
+    table: str
+    region: RegionRule
+
+
+class RegionSection(_Section):
+    """``[regions.<code>]``."""
+
+    title: str = ""
+
+
+class RoundTripSection(_Section):
+    """``[[round_trip]]``."""
+
+    between: tuple[str, str]
+    ms: Annotated[float, Field(ge=0)]
+
+
+class PlacementSection(_Section):
+    """``[placement.<table>]``."""
+
+    kind: Literal["global", "owned"] | None = None
+    home: Columns | None = None
+    same_region: list[Columns] = []
+    owner: str | None = None
+    orphans: str | None = None
+
+    @field_validator("owner")
+    @classmethod
+    def _owner_form(cls, owner: str | None) -> str | None:
+        if owner is not None and " via " not in owner:
+            raise ValueError('write "<table> via <column>[, <column>]"')
+        return owner
+
+
+class MongoInvariant(_Section):
+    """``mongo`` of ``[[invariant]]``. The pipeline is MongoDB Extended JSON."""
+
+    collection: str
+    pipeline: str
+
+
+class InvariantSection(_Section):
+    """``[[invariant]]``: SQL that must return no row, and its counterpart for MongoDB."""
+
+    name: str
+    sql: str
+    #: ``{collection = "...", pipeline = "[...]"}``: an aggregation that must return no document.
+    mongo: MongoInvariant | None = None
+
+
+class MigrationsSection(_Section):
+    """``[migrations]``: folders, beside the configuration."""
+
+    sql: str = "migrations_sql"
+    nosql: str = "migrations_nosql"
+
+
+class MigrateSection(_Section):
+    """``[migrate]``."""
+
+    chunk_rows: Annotated[int, Field(ge=1)] = 25_000
+    workers: Annotated[int, Field(ge=1, le=64)] = 2
+    #: How long a statement may wait for a lock, in seconds.
+    lock_timeout: Annotated[float, Field(gt=0)] = 3.0
+
+
+class File(_Section):
+    """The whole of ``regionkit.toml``."""
+
+    source: SourceSection = SourceSection()  # type: ignore[call-arg]
+    target: TargetSection = TargetSection()
+    root: RootSection
+    regions: dict[str, RegionSection]
+    round_trip: list[RoundTripSection] = []
+    placement: dict[str, PlacementSection] = {}
+    #: ``"<table>.<constraint>" = "global" | "region"``: how far a unique constraint reaches.
+    unique: dict[str, Literal["global", "region"]] = {}
+    invariant: list[InvariantSection] = []
+    migrations: MigrationsSection = MigrationsSection()
+    migrate: MigrateSection = MigrateSection()
+
+
+class Configuration:
+    """A validated ``regionkit.toml``, with what the environment adds.
+
+    Args:
+        path: the file it was read from; relative paths in it start at its folder.
+        file: the validated contents.
+        environment: the process environment, read once.
+    """
+
+    def __init__(self, path: Path, file: File, environment: Mapping[str, str]) -> None:
+        self.path = path
+        self.file = file
+        self._environment = environment
+        self.topology = _topology(file)
+        self.statements = {name: _statement(said) for name, said in file.placement.items()}
+        self.region_map = self._region_map()
+        self._check_regions()
+
+    @property
+    def folder(self) -> Path:
+        """The operator's project."""
+        return self.path.parent
+
+    @property
+    def source_schema(self) -> str:
+        """The PostgreSQL schema of the source's tables."""
+        return self.file.source.schema_name
+
+    @property
+    def target_schema(self) -> str:
+        """The PostgreSQL schema of the layout ``tables``."""
+        return self.file.target.postgres.schema_name or f"{self.source_schema}_regional"
+
+    @property
+    def mongo_database(self) -> str:
+        """The MongoDB database of the layout ``collections``."""
+        return self.file.target.mongo.database or f"{self.source_schema}_regional"
+
+    @property
+    def sql_migrations(self) -> Path:
+        """The folder of the Alembic environment."""
+        return self.folder / self.file.migrations.sql
+
+    @property
+    def nosql_migrations(self) -> Path:
+        """The folder of the MongoDB migrations."""
+        return self.folder / self.file.migrations.nosql
+
+    def url(self, role: Literal["source", "postgres", "mongo"]) -> str | None:
+        """Return the URL that the environment, or else the file, gives for a role.
+
+        ``None`` leaves it to the lab. The target ``postgres`` is the source's own server unless it
+        has a URL of its own.
+        """
+        section: SourceSection | PostgresSection | MongoSection
+        section = self.file.source if role == "source" else getattr(self.file.target, role)
+        given = self._environment.get(section.url_env) or section.url
+        if given is None and role == "postgres":
+            return self.url("source")
+        return given
+
+    def url_variable(self, role: Literal["source", "postgres", "mongo"]) -> str:
+        """Return the name of the environment variable that gives the URL of a role."""
+        if role == "source":
+            return self.file.source.url_env
+        section: PostgresSection | MongoSection = getattr(self.file.target, role)
+        return section.url_env
+
+    @property
+    def imports_metadata(self) -> bool:
+        """Whether the schema is imported from Python, so that no server is needed to know it."""
+        return self.file.source.metadata is not None
+
+    def import_metadata(self) -> MetaData:
+        """Import the ``MetaData`` that ``[source] metadata`` names.
+
+        Raises:
+            UsageError: there is no such module or attribute, or it is something else.
+        """
+        assert self.file.source.metadata is not None
+        found = import_name(self.file.source.metadata, self.folder)
+        if not isinstance(found, MetaData):
+            raise UsageError(
+                f"[source] metadata: {self.file.source.metadata!r} is a {type(found).__name__}",
+                hint='name a SQLAlchemy MetaData, as "package.module:attribute"',
+            )
+        return found
+
+    def demo_loader(self) -> Any:
+        """Import the function that ``[source] demo`` names: it creates and fills the source."""
+        if self.file.source.demo is None:
+            raise UsageError(
+                f"{self.path.name} declares no demonstration data",
+                hint="run the demo with the configuration of the reference bank",
+            )
+        return import_name(self.file.source.demo, self.folder)
+
+    def extras_text(self) -> str:
+        """Return the text of the extras file, empty where none is named."""
+        if self.file.source.extras is None:
+            return ""
+        return _read(self.folder / self.file.source.extras, "[source] extras")
+
+    def clients(self) -> list[tuple[str, ...]] | None:
+        """Return the rows of ``[root.region] clients``: the key's values, then the region."""
+        name = self.file.root.region.clients
+        if name is None:
+            return None
+        rows = _csv(self.folder / name, "[root.region] clients")
+        for line, row in enumerate(rows, start=2):
+            if row[-1] not in self.topology.codes:
+                raise UsageError(
+                    f"{name}, line {line}: region {row[-1]!r} is not declared",
+                    hint=f"declared are {', '.join(self.topology.codes)}",
+                )
+        return rows
+
+    def fingerprint(self) -> str:
+        """Return a digest of everything that decides where a row goes."""
+        decides = self.file.model_dump(
+            mode="json", include={"root", "regions", "placement", "unique"}
+        )
+        decides["map"] = self.region_map
+        decides["clients"] = self.clients()
+        decides["schemas"] = [self.source_schema, self.target_schema, self.mongo_database]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+    def _region_map(self) -> dict[str, str]:
+        rule = self.file.root.region
+        if rule.map is not None:
+            return dict(rule.map)
+        if rule.map_file is None:
+            return {}
+        rows = _csv(self.folder / rule.map_file, "[root.region] map_file")
+        mapping: dict[str, str] = {}
+        for line, row in enumerate(rows, start=2):
+            if len(row) != 2:
+                raise UsageError(
+                    f"{rule.map_file}, line {line}: {len(row)} column(s) instead of 2",
+                    hint="each line holds a value and its region",
+                )
+            if mapping.setdefault(row[0], row[1]) != row[1]:
+                raise UsageError(
+                    f"{rule.map_file}, line {line}: {row[0]!r} has a second region",
+                    hint="keep one line per value",
+                )
+        return mapping
+
+    def _check_regions(self) -> None:
+        known = set(self.topology.codes)
+        used: dict[str, str] = {
+            f"[root.region] map, {value!r}": region for value, region in self.region_map.items()
+        }
+        if self.file.root.region.default is not None:
+            used["[root.region] default"] = self.file.root.region.default
+        for table, said in self.file.placement.items():
+            if said.orphans is not None:
+                used[f"[placement.{table}] orphans"] = said.orphans
+        for pair in self.file.round_trip:
+            for code in pair.between:
+                used.setdefault(f"[[round_trip]] {list(pair.between)}", code)
+                if code not in known:
+                    used[f"[[round_trip]] {list(pair.between)}"] = code
+        wrong = [f"{where}: {region!r}" for where, region in used.items() if region not in known]
+        if wrong:
+            raise UsageError(
+                f"{self.path.name} uses {len(wrong)} region(s) that are not declared",
+                details=wrong,
+                hint=f"declared in [regions] are {', '.join(self.topology.codes)}",
+            )
+
+
+def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Configuration:
+    """Read and validate ``regionkit.toml``.
+
+    Args:
+        path: the file; default ``REGIONKIT_CONFIG``, then ``regionkit.toml`` in this folder.
+        environment: the process environment; default the real one.
+
+    Raises:
+        UsageError: the file is missing or wrong. The error names each key, what is wrong with it
+            and what would be right.
+    """
+    environment = dict(os.environ) if environment is None else environment
+    path = path or Path(environment.get("REGIONKIT_CONFIG", DEFAULT_NAME))
+    text = _read(path, "the configuration")
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"{path} is not valid TOML: {error}", hint="correct the line that is named"
+        ) from None
+    try:
+        file = File.model_validate(raw)
+    except ValidationError as error:
+        raise UsageError(
+            f"{path} has {error.error_count()} mistake(s)",
+            details=[_explain(dict(item)) for item in error.errors()],
+            hint="see docs/configuration.md for every key",
+        ) from None
+    return Configuration(path.resolve(), file, environment)
+
+
+def import_name(name: str, folder: Path) -> Any:
+    """Import ``module:attribute``, looking in the operator's project and the current folder too.
+
+    Raises:
+        UsageError: the name has another form, or there is no such module or attribute.
+    """
+    module_name, _, attribute = name.partition(":")
+    for place in (str(Path.cwd()), str(folder)):
+        if place not in sys.path:
+            sys.path.append(place)
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"cannot import {name!r}: {error}",
+            hint='write it as "package.module:attribute", importable from the project\'s folder',
+        ) from None
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in error["loc"]) or "(file)"
+    problem = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        problem = "there is no such key"
+    elif error["type"] == "missing":
+        problem = "is missing"
+    return f"{where}: {problem}"
+
+
+def _topology(file: File) -> Topology:
+    return Topology(
+        regions=tuple(
+            Region(check_region_code(code), section.title) for code, section in file.regions.items()
+        ),
+        round_trips={frozenset(pair.between): pair.ms for pair in file.round_trip},
+    )
+
+
+def _statement(said: PlacementSection) -> Statement:
+    owner = None
+    if said.owner is not None:
+        table, _, columns = said.owner.partition(" via ")
+        owner = (table.strip(), tuple(column.strip() for column in columns.split(",")))
+    return Statement(
+        kind=Kind(said.kind) if said.kind else None,
+        home=_columns(said.home) if said.home is not None else None,
+        same_region=tuple(_columns(columns) for columns in said.same_region),
+        owner=owner,
+        orphans=said.orphans,
+    )
+
+
+def _columns(value: Columns) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(
+            f"{what}: there is no file {path}",
+            hint="name it with --config, or go to the folder that holds it",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{what}: cannot read {path}: {error}", hint="make it a readable UTF-8 file"
+        ) from None
+
+
+def _csv(path: Path, what: str) -> list[tuple[str, ...]]:
+    """Return the rows of a CSV file below its header line."""
+    rows = [tuple(row) for row in csv.reader(_read(path, what).splitlines()) if row]
+    return rows[1:]

@@ -1,0 +1,323 @@
+"""The decisions that the layouts ``tables`` and ``collections`` share. Pure.
+
+From the logical schema, the topology and the placement follow the names of everything that is
+generated, the region column, the region columns of foreign references, and what becomes of each
+unique constraint. The backends only spell these decisions out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Column, Computed, Identity, Index, MetaData, Table, UniqueConstraint
+
+from toolkit.errors import Refused, UsageError
+from toolkit.names import NamePool
+from toolkit.placement import ForeignKey, Kind, Placement, TablePlacement, table_key
+from toolkit.topology import Topology
+
+
+class Scope(StrEnum):
+    """How far a unique constraint of a regional table reaches, and what keeps it."""
+
+    #: Global: it holds the key of the client, or of a row that follows the client.
+    implied = "implied by the home key"
+    #: Global: one generator serves all regions (identity, sequence, uuid).
+    generated = "one generator for all regions"
+    #: Global: kept by a key table (PostgreSQL) or key collection (MongoDB).
+    key_table = "kept by a key table"
+    #: Given up: unique within a region only, because the operator said so.
+    region = "within a region only"
+
+
+@dataclass(frozen=True)
+class Unique:
+    """A primary key, unique constraint or unique index over plain columns.
+
+    Attributes:
+        name: its name in the source; generated where it has none.
+        columns: in order, without the region.
+        primary: whether it is the primary key.
+        scope: what becomes of it.
+        key_table: name of its key table, for ``Scope.key_table``.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    primary: bool
+    scope: Scope
+    key_table: str | None = None
+
+
+@dataclass(frozen=True)
+class RegionalTable:
+    """A root or owned table once its rows live in regions.
+
+    Attributes:
+        key: the table's key in the placement.
+        table: the logical table.
+        placement: its placement.
+        parts: the partition (PostgreSQL) or collection (MongoDB) of each region, by its code.
+        reference_columns: the region column that each foreign reference carries.
+        uniques: what becomes of its unique constraints.
+    """
+
+    key: str
+    table: Table
+    placement: TablePlacement
+    parts: Mapping[str, str]
+    reference_columns: Mapping[ForeignKey, str]
+    uniques: tuple[Unique, ...]
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        """The columns of the logical primary key; empty where there is none."""
+        return tuple(column.name for column in self.table.primary_key.columns)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything that a backend needs in order to spell a layout out.
+
+    Attributes:
+        metadata: the logical schema.
+        topology: the regions.
+        placement: where each table belongs.
+        default_schema: the PostgreSQL schema that table keys leave out.
+        region_column: the name of the region column, free in every table that gets one.
+        region_list: the name of the table of regions.
+        link: the name of the link table.
+        link_columns: the link's column for each column of the root's primary key, in order.
+        regional: the root and the owned tables, parents first.
+        shared: the global tables, by key.
+    """
+
+    metadata: MetaData
+    topology: Topology
+    placement: Placement
+    default_schema: str | None
+    region_column: str
+    region_list: str
+    link: str
+    link_columns: Mapping[str, str]
+    regional: Mapping[str, RegionalTable]
+    shared: Mapping[str, Table]
+
+    @property
+    def root(self) -> RegionalTable:
+        """The root."""
+        return self.regional[self.placement.root]
+
+    def key_of(self, table: Table) -> str:
+        """Return the placement's key of a logical table."""
+        return table_key(table, self.default_schema)
+
+    def table(self, key: str) -> Table:
+        """Return the logical table with this key.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self.regional[key].table if key in self.regional else self.shared[key]
+
+    def collection_name(self, key: str) -> str:
+        """Return a table's name where there are no schemas, as in MongoDB."""
+        return flat_name(self.table(key), self.default_schema)
+
+
+def flat_name(table: Table, default_schema: str | None) -> str:
+    """Return a table's name, with its schema in front unless that is the default one."""
+    if table.schema is None or table.schema == default_schema:
+        return table.name
+    return f"{table.schema}_{table.name}"
+
+
+def decide(
+    metadata: MetaData,
+    topology: Topology,
+    placement: Placement,
+    *,
+    default_schema: str | None = None,
+    unique: Mapping[str, str] | None = None,
+) -> Layout:
+    """Decide what both layouts share.
+
+    Args:
+        metadata: the logical, single-region schema.
+        topology: the regions.
+        placement: of every table of ``metadata``.
+        default_schema: the schema that table keys leave out.
+        unique: ``"<table>.<constraint>"`` to ``"global"`` or ``"region"``, the operator's choices.
+
+    Raises:
+        Refused: a table is undecided.
+        UsageError: ``unique`` names a constraint that does not exist.
+    """
+    undecided = placement.of_kind(Kind.undecided)
+    if undecided:
+        raise Refused(
+            f"{len(undecided)} table(s) are undecided: no foreign key connects them with "
+            f"{placement.root!r}",
+            details=sorted(undecided),
+            hint='state kind = "global", or owner = "<table> via <column>", in '
+            "[placement.<table>] of regionkit.toml",
+        )
+    tables = {table_key(table, default_schema): table for table in metadata.tables.values()}
+    relations = NamePool(
+        name for table in tables.values() for name in _relation_names(table, default_schema)
+    )
+    regional_tables = [tables[key] for key in placement.regional]
+    columns = NamePool(column.name for table in regional_tables for column in table.columns)
+    region_column = columns.claim("region", "home_region", "regionkit_region")
+    root_table = tables[placement.root]
+    region_list = relations.claim("region", "regionkit_region")
+    root_name = root_table.name
+    link = relations.claim(f"{root_name}_region", f"{root_name}_region_link")
+    regional: dict[str, RegionalTable] = {}
+    choices = dict(unique or {})
+    for key in placement.regional:
+        regional[key] = _regional_table(
+            key, tables[key], placement[key], topology, relations, choices, default_schema
+        )
+    if choices:
+        raise UsageError(
+            f"[unique] names {len(choices)} constraint(s) that do not exist",
+            details=sorted(choices),
+            hint='write "<table>.<constraint>" = "global" or "region"',
+        )
+    return Layout(
+        metadata=metadata,
+        topology=topology,
+        placement=placement,
+        default_schema=default_schema,
+        region_column=region_column,
+        region_list=region_list,
+        link=link,
+        link_columns={
+            column.name: f"{root_name}_{column.name}" if column.name == "id" else column.name
+            for column in root_table.primary_key.columns
+        },
+        regional=regional,
+        shared={key: tables[key] for key in placement.of_kind(Kind.shared)},
+    )
+
+
+def _relation_names(table: Table, default_schema: str | None) -> Iterable[str]:
+    """Yield the names that a table takes in its schema: its own and those of its indexes."""
+    yield flat_name(table, default_schema)
+    yield table.name
+    for index in table.indexes:
+        if index.name is not None:
+            yield str(index.name)
+    for constraint in table.constraints:
+        if isinstance(constraint.name, str):
+            yield constraint.name
+
+
+def _regional_table(
+    key: str,
+    table: Table,
+    placed: TablePlacement,
+    topology: Topology,
+    relations: NamePool,
+    choices: dict[str, str],
+    default_schema: str | None,
+) -> RegionalTable:
+    base = flat_name(table, default_schema)
+    taken_columns = NamePool(column.name for column in table.columns)
+    references: dict[ForeignKey, str] = {
+        reference: taken_columns.claim(f"{'_'.join(reference.columns)}_region")
+        for reference in placed.foreign_references
+    }
+    return RegionalTable(
+        key=key,
+        table=table,
+        placement=placed,
+        parts={
+            code: relations.claim(f"{base}_{code}", f"{base}__{code}") for code in topology.codes
+        },
+        reference_columns=references,
+        uniques=tuple(_uniques(key, base, table, placed, relations, choices)),
+    )
+
+
+def _uniques(
+    key: str,
+    base: str,
+    table: Table,
+    placed: TablePlacement,
+    relations: NamePool,
+    choices: dict[str, str],
+) -> Iterable[Unique]:
+    found: list[tuple[str, tuple[str, ...], bool]] = []
+    primary = tuple(column.name for column in table.primary_key.columns)
+    if primary:
+        found.append((_name(table.primary_key.name, f"{table.name}_pkey"), primary, True))
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            columns = tuple(column.name for column in constraint.columns)
+            fallback = f"{table.name}_{'_'.join(columns)}_key"
+            found.append((_name(constraint.name, fallback), columns, False))
+    for index in table.indexes:
+        if index.unique:
+            if not _plain(index):
+                if choices.get(f"{key}.{index.name}") == "region":
+                    del choices[f"{key}.{index.name}"]
+                    continue
+                raise Refused(
+                    f"unique index {index.name!r} of {key!r} is partial or over an expression: "
+                    "its uniqueness over all regions cannot be kept",
+                    hint=f'give it up across regions: "{key}.{index.name}" = "region" in [unique]',
+                )
+            columns = tuple(column.name for column in index.columns)
+            found.append((str(index.name), columns, False))
+    #: Column sets that are unique over all regions without a key table.
+    certain = [placed.home.columns] if placed.home else [primary]
+    known: list[tuple[str, ...]] = list(certain)
+    for name, columns, is_primary in sorted(found, key=lambda item: (not item[2], item[0])):
+        choice = choices.pop(f"{key}.{name}", None)
+        key_table = None
+        if choice == "region":
+            scope = Scope.region
+        elif any(set(sure) <= set(columns) for sure in known):
+            scope = Scope.implied
+        elif len(columns) == 1 and is_generated(table.columns[columns[0]]):
+            scope = Scope.generated
+            known.append(columns)
+        else:
+            scope = Scope.key_table
+            stem = f"{base}_{'_'.join(columns)}"
+            key_table = relations.claim(f"{stem}_key", f"{stem}_regionkit_key")
+            known.append(columns)
+        yield Unique(name, columns, is_primary, scope, key_table)
+
+
+def _plain(index: Index) -> bool:
+    """Return whether an index covers all rows by plain columns."""
+    where = index.dialect_options["postgresql"].get("where")
+    return where is None and all(isinstance(part, Column) for part in index.expressions)
+
+
+def _name(name: object, fallback: str) -> str:
+    return name if isinstance(name, str) else fallback
+
+
+def is_generated(column: Column[object]) -> bool:
+    """Return whether the server draws a column's values from a generator that never repeats."""
+    if isinstance(column.server_default, Computed):
+        return False
+    if isinstance(column.server_default, Identity) or column.identity is not None:
+        return True
+    default = getattr(column.server_default, "arg", None)
+    text = str(getattr(default, "text", default) or "").lower()
+    if (
+        "nextval(" in text
+        or "gen_random_uuid()" in text
+        or "uuidv7()" in text
+        or ("uuid_generate_v" in text)
+    ):
+        return True
+    table = column.table
+    return isinstance(table, Table) and table.autoincrement_column is column

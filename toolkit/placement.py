@@ -1,0 +1,393 @@
+"""Which table belongs where: root, owned, global or undecided. Pure.
+
+A *placement* is inferred from the foreign keys of a ``MetaData`` and from what the operator states
+in ``regionkit.toml``. Nothing is guessed: two ways to reach the root that the foreign keys cannot
+tell apart, or a table that no foreign key connects, are refused with the statement to add.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import StrEnum
+
+from sqlalchemy import ForeignKeyConstraint, MetaData, Table
+
+from toolkit.errors import Refused, UsageError
+
+
+class Kind(StrEnum):
+    """Where the rows of a table live."""
+
+    root = "root"
+    owned = "owned"
+    shared = "global"
+    undecided = "undecided"
+
+
+class Role(StrEnum):
+    """What a foreign key means once rows live in regions."""
+
+    #: The row follows the row it references.
+    home = "home"
+    #: It references a row of the same client: the row's own region is right for it.
+    same_region = "same region"
+    #: It may reference a row of another client, and carries a region column of its own.
+    foreign_reference = "foreign reference"
+    #: It references a table that is not regional.
+    plain = "plain"
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key as the placement sees it.
+
+    Attributes:
+        table: key of the referencing table.
+        columns: the referencing columns.
+        target: key of the referenced table.
+        target_columns: the referenced columns, in the order of ``columns``.
+        name: the constraint's name, ``None`` where it has none.
+        declared: false for a reference that only ``regionkit.toml`` states.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    target: str
+    target_columns: tuple[str, ...]
+    name: str | None = None
+    declared: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.table}({', '.join(self.columns)}) -> {self.target}"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What the operator says of one table in ``[placement.<table>]``.
+
+    Attributes:
+        kind: ``global`` or ``owned``; ``None`` leaves it to the foreign keys.
+        home: columns of the foreign key that the rows follow.
+        same_region: columns of further foreign keys that stay within the client.
+        owner: a home path that the schema does not declare: table, referencing columns.
+        orphans: the region for rows whose home path is NULL; ``None`` refuses such rows.
+    """
+
+    kind: Kind | None = None
+    home: tuple[str, ...] | None = None
+    same_region: tuple[tuple[str, ...], ...] = ()
+    owner: tuple[str, tuple[str, ...]] | None = None
+    orphans: str | None = None
+
+
+@dataclass(frozen=True)
+class TablePlacement:
+    """The placement of one table.
+
+    Attributes:
+        table: its key.
+        kind: root, owned, global or undecided.
+        home: the foreign key that the rows follow; ``None`` unless owned.
+        home_path: the foreign keys from this table up to the root.
+        roles: what each foreign key of the table means.
+        orphans: the region for rows whose home path is NULL.
+        reason: why, in words for the operator.
+    """
+
+    table: str
+    kind: Kind
+    home: ForeignKey | None = None
+    home_path: tuple[ForeignKey, ...] = ()
+    roles: Mapping[ForeignKey, Role] = field(default_factory=dict)
+    orphans: str | None = None
+    reason: str = ""
+
+    @property
+    def regional(self) -> bool:
+        """Whether the rows live in regions."""
+        return self.kind in (Kind.root, Kind.owned)
+
+    @property
+    def foreign_references(self) -> tuple[ForeignKey, ...]:
+        """The foreign keys that carry a region column of their own."""
+        return tuple(key for key, role in self.roles.items() if role is Role.foreign_reference)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The placement of every table of a schema, parents before the tables that follow them."""
+
+    root: str
+    tables: Mapping[str, TablePlacement]
+
+    def __getitem__(self, table: str) -> TablePlacement:
+        return self.tables[table]
+
+    def of_kind(self, *kinds: Kind) -> tuple[str, ...]:
+        """Return the keys of the tables of these kinds."""
+        return tuple(key for key, placed in self.tables.items() if placed.kind in kinds)
+
+    @property
+    def regional(self) -> tuple[str, ...]:
+        """The keys of the root and of every owned table."""
+        return self.of_kind(Kind.root, Kind.owned)
+
+
+def table_key(table: Table, default_schema: str | None) -> str:
+    """Return a table's name in ``regionkit.toml``: without its schema if it is the default."""
+    if table.schema is None or table.schema == default_schema:
+        return table.name
+    return f"{table.schema}.{table.name}"
+
+
+def foreign_keys(table: Table, default_schema: str | None) -> tuple[ForeignKey, ...]:
+    """Return the declared foreign keys of ``table``, ordered by their columns."""
+    found = [
+        _foreign_key(table, constraint, default_schema)
+        for constraint in table.foreign_key_constraints
+    ]
+    return tuple(sorted(found, key=lambda key: (key.columns, key.target, key.target_columns)))
+
+
+def _foreign_key(
+    table: Table, constraint: ForeignKeyConstraint, default_schema: str | None
+) -> ForeignKey:
+    return ForeignKey(
+        table=table_key(table, default_schema),
+        columns=tuple(constraint.column_keys),
+        target=table_key(constraint.referred_table, default_schema),
+        target_columns=tuple(element.column.name for element in constraint.elements),
+        name=constraint.name if isinstance(constraint.name, str) else None,
+    )
+
+
+def infer(
+    metadata: MetaData,
+    root: str,
+    statements: Mapping[str, Statement] | None = None,
+    *,
+    default_schema: str | None = None,
+) -> Placement:
+    """Place every table of ``metadata``.
+
+    A table with a path of foreign keys to the root is owned, and follows the shortest one. A table
+    without such a path that the foreign keys connect with the root is global. Everything else is
+    undecided until the operator states it.
+
+    Args:
+        metadata: the logical, single-region schema.
+        root: key of the table whose rows are clients.
+        statements: the operator's decisions by table key.
+        default_schema: the schema that table keys leave out.
+
+    Raises:
+        UsageError: a table or column that is named does not exist, or the root has no key.
+        Refused: several foreign keys reach the root equally well, and nothing says which to follow.
+    """
+    statements = statements or {}
+    tables = {table_key(table, default_schema): table for table in metadata.tables.values()}
+    _check_known(tables, [root, *statements])
+    if not list(tables[root].primary_key.columns):
+        raise UsageError(
+            f"the root table {root!r} has no primary key",
+            hint="name a table whose rows are identified by a key in [root] table",
+        )
+    keys = {
+        name: (*foreign_keys(table, default_schema), *_stated_keys(name, tables, statements))
+        for name, table in tables.items()
+    }
+    distance = _distances(root, keys, statements)
+    connected = _connected(root, keys)
+
+    placed: dict[str, TablePlacement] = {}
+    ambiguous: list[str] = []
+    for name in sorted(tables, key=lambda name: (distance.get(name, len(tables)), name)):
+        statement = statements.get(name, Statement())
+        if name == root:
+            placed[name] = TablePlacement(
+                name,
+                Kind.root,
+                roles=_roles(name, None, keys[name], distance, statement),
+                reason="its rows are the clients",
+            )
+        elif name in distance:
+            home, problem = _home(name, keys[name], distance, statement)
+            if home is None:
+                ambiguous.append(problem)
+                continue
+            path = (home, *placed[home.target].home_path)
+            placed[name] = TablePlacement(
+                name,
+                Kind.owned,
+                home,
+                path,
+                roles=_roles(name, home, keys[name], distance, statement),
+                orphans=statement.orphans,
+                reason="follows "
+                + " -> ".join(key.target for key in path)
+                + f" by {', '.join(home.columns)}",
+            )
+        elif statement.home is not None:
+            raise UsageError(
+                f"home of [placement.{name}] names {', '.join(statement.home)}, which is not a "
+                f"foreign key towards {root!r}",
+                details=[str(key) for key in keys[name]],
+                hint="name the columns of one of these foreign keys",
+            )
+        elif statement.kind is Kind.owned:
+            raise UsageError(
+                f"[placement.{name}] says owned, but no foreign key of {name!r} leads to {root!r}",
+                hint=f'state it: owner = "<table> via <column>" in [placement.{name}]',
+            )
+        else:
+            if statement.kind is Kind.shared:
+                kind, reason = Kind.shared, "stated in regionkit.toml"
+            elif name in connected:
+                kind, reason = Kind.shared, "connected by foreign keys, without a path to the root"
+            else:
+                kind, reason = Kind.undecided, "no foreign key connects it with the root"
+            placed[name] = TablePlacement(
+                name,
+                kind,
+                roles=_roles(name, None, keys[name], distance, statement),
+                reason=reason,
+            )
+    if ambiguous:
+        raise Refused(
+            f"{len(ambiguous)} table(s) can follow the root {root!r} by several foreign keys",
+            details=ambiguous,
+            hint="state home = [columns] in [placement.<table>] of regionkit.toml",
+        )
+    return Placement(root, placed)
+
+
+def _check_known(tables: Mapping[str, Table], names: Iterable[str]) -> None:
+    unknown = sorted({name for name in names if name not in tables})
+    if not unknown:
+        return
+    details = []
+    for name in unknown:
+        near = get_close_matches(name, tables, n=3)
+        details.append(f"{name!r}" + (f" (near: {', '.join(near)})" if near else ""))
+    raise UsageError(
+        f"{len(unknown)} table(s) named in regionkit.toml do not exist in the schema",
+        details=details,
+        hint="correct [root] table or the name of the [placement] table",
+    )
+
+
+def _stated_keys(
+    name: str, tables: Mapping[str, Table], statements: Mapping[str, Statement]
+) -> tuple[ForeignKey, ...]:
+    statement = statements.get(name)
+    if statement is None or statement.owner is None:
+        return ()
+    target, columns = statement.owner
+    _check_known(tables, [target])
+    target_columns = tuple(column.name for column in tables[target].primary_key.columns)
+    unknown = [column for column in columns if column not in tables[name].columns]
+    if unknown or len(columns) != len(target_columns):
+        problem = (
+            f"column {unknown[0]!r} does not exist in {name!r}"
+            if unknown
+            else f"{target!r} has {len(target_columns)} key column(s), not {len(columns)}"
+        )
+        raise UsageError(
+            f"owner of [placement.{name}] is wrong: {problem}",
+            hint='write owner = "<table> via <column>[, <column>]"',
+        )
+    return (ForeignKey(name, columns, target, target_columns, declared=False),)
+
+
+def _distances(
+    root: str, keys: Mapping[str, Sequence[ForeignKey]], statements: Mapping[str, Statement]
+) -> dict[str, int]:
+    """Return the length of the path to the root for every table that has one.
+
+    A table whose home is stated is reached by that key only, so that the paths stay free of cycles
+    whatever the operator states.
+    """
+    referencing: dict[str, list[str]] = {}
+    for name, own in keys.items():
+        statement = statements.get(name, Statement())
+        if name == root or statement.kind is Kind.shared:
+            continue
+        for key in own:
+            if statement.home is None or key.columns == statement.home:
+                referencing.setdefault(key.target, []).append(name)
+    distance = {root: 0}
+    queue = deque([root])
+    while queue:
+        current = queue.popleft()
+        for name in sorted(referencing.get(current, [])):
+            if name not in distance:
+                distance[name] = distance[current] + 1
+                queue.append(name)
+    return distance
+
+
+def _connected(root: str, keys: Mapping[str, Sequence[ForeignKey]]) -> set[str]:
+    """Return the tables that foreign keys connect with the root, in either direction."""
+    neighbours: dict[str, set[str]] = {name: set() for name in keys}
+    for name, own in keys.items():
+        for key in own:
+            neighbours[name].add(key.target)
+            neighbours[key.target].add(name)
+    seen = {root}
+    queue = deque([root])
+    while queue:
+        for name in neighbours[queue.popleft()] - seen:
+            seen.add(name)
+            queue.append(name)
+    return seen
+
+
+def _home(
+    name: str, keys: Sequence[ForeignKey], distance: Mapping[str, int], statement: Statement
+) -> tuple[ForeignKey | None, str]:
+    """Return the foreign key to follow, or ``None`` and what is ambiguous."""
+    upward = [
+        key
+        for key in keys
+        if distance.get(key.target, distance[name]) < distance[name]
+        and statement.home in (None, key.columns)
+    ]
+    stated = [key for key in upward if not key.declared]
+    nearest = min(distance[key.target] for key in upward)
+    best = stated or [key for key in upward if distance[key.target] == nearest]
+    best = [key for key in best if key.columns not in statement.same_region] or best
+    if len(best) == 1:
+        return best[0], ""
+    return None, f"{name}: " + " or ".join(", ".join(key.columns) for key in best)
+
+
+def _roles(
+    name: str,
+    home: ForeignKey | None,
+    keys: Sequence[ForeignKey],
+    distance: Mapping[str, int],
+    statement: Statement,
+) -> dict[ForeignKey, Role]:
+    known = {key.columns for key in keys}
+    wrong = [columns for columns in statement.same_region if columns not in known]
+    if wrong:
+        raise UsageError(
+            f"same_region of [placement.{name}] names {', '.join(wrong[0])}, "
+            "which is not a foreign key",
+            details=[str(key) for key in keys],
+            hint="name the columns of one of these foreign keys",
+        )
+    roles: dict[ForeignKey, Role] = {}
+    for key in keys:
+        if key == home:
+            roles[key] = Role.home
+        elif key.target not in distance:
+            roles[key] = Role.plain
+        elif key.columns in statement.same_region:
+            roles[key] = Role.same_region
+        else:
+            roles[key] = Role.foreign_reference
+    return roles
