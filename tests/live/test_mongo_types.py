@@ -1,0 +1,275 @@
+"""Nasty values go from a real PostgreSQL into a real MongoDB and back to their canonical text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from pymongo import MongoClient
+from pymongo.collection import Collection
+
+from toolkit.mongo.types import VERIFY_OPTIONS, ValueRefused, bson_type
+from toolkit.types import parse
+
+DIGITS_34 = "1234567890123456789012345678901234"
+
+#: Type to values that are carried.
+CARRIED: dict[str, list[str]] = {
+    "smallint": ["-32768", "0", "32767"],
+    "integer": ["-2147483648", "7", "2147483647"],
+    "bigint": ["-9223372036854775808", "0", "1", "2147483648", "9223372036854775807"],
+    "numeric": [
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "0",
+        "0.00",
+        "-0.0",
+        "1.500",
+        "-1.5",
+        "0.000001",
+        "1e-400",
+        "1e6144",
+        "1e40",
+        "12e41",
+        DIGITS_34,
+        f"-{DIGITS_34}",
+        f"0.{DIGITS_34}",
+        f"0.000{DIGITS_34}",
+        f"{DIGITS_34[:10]}.{DIGITS_34[10:]}",
+        f"{DIGITS_34}000",
+    ],
+    "numeric(18,2)": ["0", "NaN", "1.5", "-9999999999999999.99"],
+    "real": ["NaN", "Infinity", "-Infinity", "-0.0", "0.1", "1e-45", "3.4028235e38", "16777217"],
+    "double precision": ["NaN", "Infinity", "-Infinity", "-0.0", "0.1", "5e-324", "1e308"],
+    "boolean": ["true", "false"],
+    "text": ["", " ", "null", "NULL", '"', "\\", "zażółć 😀", "\x01\x7f", "a\nb", "$a.b"],
+    "character varying(4)": ["", "ab  ", "😀😀😀😀"],
+    "character(4)": ["", "ab", "ab  "],
+    '"char"': ["x"],
+    "name": ["n"],
+    "json": ['{"b": 1,  "a":1, "a": 2}', "1e400", "null"],
+    "uuid": ["00000000-0000-0000-0000-000000000000", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"],
+    "bytea": [r"\x", r"\x00ff", r"\x5c27"],
+    "date": ["1970-01-01", "1969-12-31", "4713-01-01 BC", "0001-01-01", "5874897-12-31"],
+    "timestamp without time zone": [
+        "1970-01-01",
+        "1969-12-31 23:59:59.999999",
+        "2024-02-29 12:00:00.000001",
+        "4713-11-24 00:00:00.123456 BC",
+        "294276-12-31 23:59:59.999999",
+    ],
+    "timestamp(0) without time zone": ["2024-02-29 12:00:00.6"],
+    "timestamp with time zone": [
+        "1970-01-01 00:00+00",
+        "2024-10-27 02:30:00.654321 Europe/Copenhagen",
+        "2024-10-27 00:30:00.654321+00",
+        "1883-11-18 12:03:57.5 America/New_York",
+        "4713-11-25 00:00:00.000999 BC",
+        "294276-12-31 23:59:59.999999+00",
+    ],
+    "time without time zone": ["00:00", "24:00", "12:34:56.789012"],
+    "time with time zone": ["00:00+15", "24:00-12:30", "12:34:56.789012+02"],
+    "interval": [
+        "0",
+        "1 mon",
+        "30 days",
+        "-1 day 23:00",
+        "-13 mons -40 days 00:00:00.000001",
+        "178000000 years",
+        "-178000000 years",
+        "100:00:00",
+        "2562047788:00:54.775807",
+        "-00:00:00.000001",
+    ],
+    "jsonb": [
+        "{}",
+        "[]",
+        "0",
+        '""',
+        "true",
+        '"null"',
+        "[null]",
+        "1.500",
+        "-0.0",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+        "-9223372036854775809",
+        "1e40",
+        f"[{DIGITS_34}, 0.{DIGITS_34}]",
+        '{"": {"": [1, [2, {"$ref": "x", "$id": 1, "$db": null}]]}, "a.b": 1, "$c": 2, "_id": 3}',
+        r'{"u": "A\u00e9\u2028\ud83d\ude00\b\f\u001f\u007f\/\\\""}',
+        '{"bb": 1, "a": 2, "é": 3, "Z": {"k": null}}',
+        f'{{"text": "{"9" * 60}"}}',
+        "[" * 99 + "]" * 99,
+        "[" * 99 + "1" + "]" * 99,
+    ],
+    "integer[]": ["{}", "{1,NULL,3}", "{{1,2},{3,NULL}}", "{{{1}},{{2}}}", "{NULL}"],
+    "bigint[]": ["{1,2}"],
+    "numeric[]": ["{1.50,NaN,NULL}"],
+    "double precision[]": ["{NaN,-0.0,0.1}"],
+    "boolean[]": ["{t,f,NULL}"],
+    "text[]": ['{"",NULL,"NULL","a,b","{}","\\"","[1:2]"}', '{{"a","b"}}'],
+    "character(3)[]": ["{a,ab}"],
+    "bytea[]": ['{"\\\\x00",NULL}'],
+    "uuid[]": ["{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}"],
+    "date[]": ["{0044-03-15 BC,NULL}"],
+    "timestamp with time zone[]": ['{"2024-01-01 00:00:00.000001+00",NULL}', "{}"],
+    "interval[]": ['{"1 mon",NULL}', '{{"1 mon"},{"-1 day"}}'],
+    "jsonb[]": ['{"[1, 2]","null",NULL}'],
+    "inet[]": ["{10.0.0.1,::1/64}"],
+    "inet": ["10.0.0.1", "10.0.0.0/8", "::1"],
+    "cidr": ["10.0.0.0/8"],
+    "macaddr": ["08:00:2b:01:02:03"],
+    "bit(3)": ["101"],
+    "bit varying": ["", "10"],
+    "money": ["12.34"],
+    "tsvector": ["'a':1 'b'"],
+    "point": ["(1,2)"],
+    "int4range": ["[1,5)", "empty"],
+    "tstzrange": ["[2024-01-01 00:00+00,)"],
+    "oid": ["4294967295"],
+    "pg_lsn": ["16/B374D848"],
+}
+
+#: Type to values that are refused.
+REFUSED: dict[str, list[str]] = {
+    "numeric": [f"{DIGITS_34}5", f"0.{DIGITS_34}5", f"{DIGITS_34}.0", "1e6145", "1e-6177"],
+    "numeric(40,2)": [f"{DIGITS_34}.12"],
+    "date": ["infinity", "-infinity"],
+    "timestamp without time zone": ["infinity", "-infinity"],
+    "timestamp with time zone": ["infinity", "-infinity"],
+    "interval": ["infinity", "-infinity"],
+    "jsonb": [
+        "null",
+        "1e400".replace("400", "6145"),
+        f'{{"a": [{{"b": {DIGITS_34}5}}]}}',
+        f"0.{DIGITS_34}5",
+        "[" * 100 + "]" * 100,
+        "[" * 1200 + "]" * 1200,
+    ],
+    "integer[]": ["[0:1]={1,2}", "[1:1][-2:-1]={{1,2}}", "[10:11]={1,2}"],
+    "numeric[]": [f"{{1,{DIGITS_34}5}}"],
+    "date[]": ["{2024-01-01,infinity}"],
+}
+
+
+def _cases(table: dict[str, list[str]]) -> Iterator[Any]:
+    for name, values in table.items():
+        for number, value in enumerate([*values]):
+            yield pytest.param(name, value, id=f"{name}-{number}")
+
+
+@pytest.fixture(scope="module")
+def source(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        # Settings that change text forms: none of the types that have a BSON form may care.
+        connection.execute("set timezone = 'Asia/Kathmandu'")
+        connection.execute("set datestyle = 'SQL, DMY'")
+        connection.execute("set intervalstyle = 'sql_standard'")
+        connection.execute("set bytea_output = 'escape'")
+        connection.execute("set extra_float_digits = 1")
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def target(mongo_url: str) -> Iterator[Collection[Any]]:
+    with MongoClient[Any](mongo_url) as client:
+        yield client["regionkit_test_types"]["values"].with_options(VERIFY_OPTIONS)
+        client.drop_database("regionkit_test_types")
+
+
+def _read(
+    source: psycopg.Connection[Any], name: str, value: str | None
+) -> tuple[tuple[Any, ...], str | None, bool | None]:
+    """Return what encode takes, the source's canonical text, and whether it says refused."""
+    carried = bson_type(parse(name))
+    column = 's."Value"'
+    expressions = [
+        *carried.read_expression(column),
+        carried.canonical_expression(column),
+        carried.refusal_predicate(column) or "false",
+    ]
+    row = source.execute(
+        sql.SQL("select {} from (select {}::{} as {}) s").format(
+            sql.SQL(", ").join(sql.SQL(part) for part in expressions),
+            sql.Literal(value),
+            sql.SQL(name),
+            sql.Identifier("Value"),
+        )
+    ).fetchone()
+    assert row is not None
+    return tuple(row[:-2]), row[-2], row[-1]
+
+
+@pytest.mark.parametrize(("name", "value"), list(_cases(CARRIED)))
+def test_a_value_is_carried_exactly(
+    source: psycopg.Connection[Any], target: Collection[Any], name: str, value: str
+) -> None:
+    carried = bson_type(parse(name))
+    values, expected, refused = _read(source, name, value)
+    assert refused is not True
+    assert expected is not None
+    fields = [f"v{suffix}" for suffix in carried.suffixes]
+    schema = dict(zip(fields, carried.schema(nullable=False), strict=True))
+    inserted = target.insert_one(dict(zip(fields, carried.encode(values), strict=True)))
+    stored = target.find_one({"_id": inserted.inserted_id})
+    assert stored is not None
+    assert carried.canonical([stored[field] for field in fields]) == expected
+    query = {
+        "_id": inserted.inserted_id,
+        "$jsonSchema": {"required": fields, "properties": schema},
+    }
+    assert target.count_documents(query) == 1
+    if not carried.array_like and "NaN" not in value:
+        least = {"_id": inserted.inserted_id, "v": {"$gte": carried.least}}
+        assert target.count_documents(least) == 1
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_null_stays_null(source: psycopg.Connection[Any], name: str) -> None:
+    carried = bson_type(parse(name))
+    values, expected, refused = _read(source, name, None)
+    assert expected is None
+    assert refused is not True
+    parts = carried.encode(values)
+    assert set(parts) == {None}
+    assert carried.canonical(parts) is None
+
+
+@pytest.mark.parametrize(("name", "value"), list(_cases(REFUSED)))
+def test_what_cannot_be_carried_is_refused_on_both_sides(
+    source: psycopg.Connection[Any], name: str, value: str
+) -> None:
+    values, _, refused = _read(source, name, value)
+    assert refused is True
+    with pytest.raises(ValueRefused):
+        bson_type(parse(name)).encode(values)
+    assert bson_type(parse(name)).refusal
+
+
+def test_an_enum_and_domains(source: psycopg.Connection[Any]) -> None:
+    source.execute("drop type if exists pg_temp.mood cascade")
+    source.execute("""create type pg_temp.mood as enum ('so so', 'Ok')""")
+    source.execute("create domain pg_temp.day as date check (value > '1900-01-01')")
+    source.execute("create domain pg_temp.list as timestamptz[]")
+    for name, base, value in [
+        ("pg_temp.mood", "mood", "so so"),
+        ("pg_temp.mood[]", "mood[]", '{Ok,"so so",NULL}'),
+        ("pg_temp.day", "date", "2000-02-29"),
+        ("pg_temp.list", "timestamptz[]", "{2000-01-01 00:00:00.000001+00,NULL}"),
+    ]:
+        carried = bson_type(parse(base))
+        column = "v"
+        row = source.execute(
+            f"select {', '.join(carried.read_expression(column))}, "
+            f"{carried.canonical_expression(column)}, "
+            f"{carried.refusal_predicate(column) or 'false'} from (select '{value}'::{name} v) s"
+        ).fetchone()
+        assert row is not None
+        assert row[-1] is not True
+        assert carried.canonical(carried.encode(row[:-2])) == row[-2]
