@@ -52,8 +52,8 @@ client_status = Enum(
     "blocked",
     "closed",
     name="client_status",
+    schema=SCHEMA,
     metadata=metadata,
-    inherit_schema=True,
 )
 
 _MONEY = Numeric(18, 2)
