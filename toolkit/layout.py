@@ -60,7 +60,7 @@ class RegionalTable:
         table: the logical table.
         placement: its placement.
         parts: the partition (PostgreSQL) or collection (MongoDB) of each region, by its code.
-        reference_columns: the region column that each foreign reference carries.
+        reference_columns: the region column that each of its foreign references carries.
         uniques: what becomes of its unique constraints.
     """
 
@@ -92,6 +92,7 @@ class Layout:
         link_columns: the link's column for each column of the root's primary key, in order.
         regional: the root and the owned tables, parents first.
         shared: the global tables, by key.
+        reference_columns: the region column of every foreign reference, of global tables too.
     """
 
     metadata: MetaData
@@ -104,6 +105,7 @@ class Layout:
     link_columns: Mapping[str, str]
     regional: Mapping[str, RegionalTable]
     shared: Mapping[str, Table]
+    reference_columns: Mapping[ForeignKey, str]
 
     @property
     def root(self) -> RegionalTable:
@@ -187,6 +189,10 @@ def decide(
             details=sorted(choices),
             hint='write "<table>.<constraint>" = "global" or "region"',
         )
+    shared = {key: tables[key] for key in placement.of_kind(Kind.shared)}
+    references: dict[ForeignKey, str] = {}
+    for key in (*regional, *shared):
+        references.update(reference_columns(tables[key], placement[key]))
     return Layout(
         metadata=metadata,
         topology=topology,
@@ -200,7 +206,8 @@ def decide(
             for column in root_table.primary_key.columns
         },
         regional=regional,
-        shared={key: tables[key] for key in placement.of_kind(Kind.shared)},
+        shared=shared,
+        reference_columns=references,
     )
 
 
@@ -226,11 +233,6 @@ def _regional_table(
     default_schema: str | None,
 ) -> RegionalTable:
     base = flat_name(table, default_schema)
-    taken_columns = NamePool(column.name for column in table.columns)
-    references: dict[ForeignKey, str] = {
-        reference: taken_columns.claim(f"{'_'.join(reference.columns)}_region")
-        for reference in placed.foreign_references
-    }
     return RegionalTable(
         key=key,
         table=table,
@@ -238,9 +240,18 @@ def _regional_table(
         parts={
             code: relations.claim(f"{base}_{code}", f"{base}__{code}") for code in topology.codes
         },
-        reference_columns=references,
+        reference_columns=reference_columns(table, placed),
         uniques=tuple(_uniques(key, base, table, placed, relations, choices)),
     )
+
+
+def reference_columns(table: Table, placed: TablePlacement) -> dict[ForeignKey, str]:
+    """Return the region column that each foreign reference of a table carries."""
+    taken = NamePool(column.name for column in table.columns)
+    return {
+        reference: taken.claim(f"{'_'.join(reference.columns)}_region")
+        for reference in placed.foreign_references
+    }
 
 
 def _uniques(

@@ -1,0 +1,300 @@
+"""Runs the Alembic revisions of a layout: what is pending, what each step does, up and down."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations import MigrateOperation, Operations, ops
+from alembic.script import Script, ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy.exc import DBAPIError
+
+from toolkit.errors import LockNotObtained, Refused, RegionkitError, UsageError
+from toolkit.plan import Plan, Step
+from toolkit.postgres import inspect, revisions, session
+from toolkit.postgres.environment import JOURNAL_SCHEMA, version_table
+
+
+class Revisions:
+    """The revisions of one Alembic environment and one target.
+
+    Args:
+        folder: the Alembic environment.
+        schema: the schema of the layout.
+        url: the target's URL; ``None`` for what needs no server.
+        server: the target's name, for plans.
+    """
+
+    def __init__(self, folder: Path, schema: str, url: str | None, server: str) -> None:
+        if not (folder / "env.py").exists():
+            raise UsageError(
+                f"there is no Alembic environment in {folder}",
+                hint="run 'regionkit generate' first",
+            )
+        self._folder = folder
+        self._schema = schema
+        self._url = url
+        self._server = server
+        self._script = ScriptDirectory.from_config(self._config())
+
+    def _config(self, output: io.StringIO | None = None) -> Config:
+        config = Config(output_buffer=output, stdout=io.StringIO())
+        config.set_main_option("script_location", str(self._folder).replace("%", "%%"))
+        return config
+
+    @property
+    def head(self) -> str | None:
+        """The newest revision, ``None`` when there is none."""
+        heads = self._script.get_heads()
+        if len(heads) > 1:
+            raise Refused(
+                f"{self._folder} has {len(heads)} heads: {', '.join(sorted(heads))}",
+                hint="join them with 'alembic merge'",
+            )
+        return heads[0] if heads else None
+
+    def current(self) -> str | None:
+        """Return the revision that the target is at, ``None`` before the first."""
+        assert self._url is not None
+        with session.connect(self._url, role="postgres") as connection:
+            if version_table(self._schema) not in inspect.table_names(connection, JOURNAL_SCHEMA):
+                return None
+            row = connection.execute(
+                psycopg.sql.SQL("SELECT version_num FROM {}").format(
+                    psycopg.sql.Identifier(JOURNAL_SCHEMA, version_table(self._schema))
+                )
+            ).fetchone()
+            return str(row[0]) if row else None
+
+    def pending(self) -> list[str]:
+        """Return the revisions that the target lacks, oldest first.
+
+        Raises:
+            Refused: the target is at a revision that the folder does not hold.
+        """
+        return [script.revision for script in self._between(self.current(), self.head)]
+
+    def plan(self) -> list[Plan]:
+        """Return what ``upgrade`` would do. Reads the target, writes nothing."""
+        return [
+            Plan(
+                self._server,
+                script.revision,
+                tuple(step(op, self._server) for op in _recorded(script.module.upgrade)),
+            )
+            for script in self._between(self.current(), self.head)
+        ]
+
+    def plan_revert(self) -> list[Plan]:
+        """Return what ``revert`` would do. Reads the target, writes nothing."""
+        scripts = list(self._between(None, self.current()))
+        return [
+            Plan(
+                self._server,
+                script.revision,
+                tuple(step(op, self._server) for op in _recorded(script.module.downgrade)),
+            )
+            for script in reversed(scripts)
+        ]
+
+    def sql(self) -> str:
+        """Return the statements of all revisions. Needs no server."""
+        output = io.StringIO()
+        config = self._config(output)
+        command.upgrade(config, "head", sql=True)
+        return output.getvalue()
+
+    def upgrade(self) -> list[str]:
+        """Bring the target to the newest revision; return the revisions that ran.
+
+        Raises:
+            Refused: the target's schema holds something that is not regionkit's.
+            LockNotObtained: somebody else is applying, or holds a lock that is needed.
+        """
+        assert self._url is not None
+        with session.exclusive(self._url, role="postgres", name=self._lock) as connection:
+            session.require_target_version(connection)
+            current = self.current()
+            if current is None:
+                self._require_empty(connection)
+            ran = [script.revision for script in self._between(current, self.head)]
+            if ran:
+                self._run(lambda config: command.upgrade(config, "head"))
+            return ran
+
+    def revert(self) -> list[str]:
+        """Take every revision back; return the revisions that ran."""
+        assert self._url is not None
+        with session.exclusive(self._url, role="postgres", name=self._lock):
+            ran = [script.revision for script in self._between(None, self.current())]
+            if ran:
+                self._run(lambda config: command.downgrade(config, "base"))
+            return ran[::-1]
+
+    @property
+    def _lock(self) -> str:
+        return f"apply {self._schema}"
+
+    def _run(self, action: Any) -> None:
+        assert self._url is not None
+        engine = session.engine(self._url, role="postgres")
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("SET lock_timeout = '3s'")
+                connection.commit()
+                config = self._config()
+                config.attributes["connection"] = connection
+                action(config)
+        except DBAPIError as error:
+            _raise(error.orig, self._schema)
+        except CommandError as error:
+            raise Refused(str(error), hint="see 'regionkit apply --dry-run'") from None
+
+    def _between(self, lower: str | None, upper: str | None) -> Iterator[Script]:
+        """Yield the revisions above ``lower`` up to ``upper``, oldest first."""
+        if upper is None:
+            return
+        try:
+            scripts = list(self._script.iterate_revisions(upper, lower or "base"))
+        except CommandError:
+            raise Refused(
+                f"the target is at revision {lower or upper!r}, which {self._folder} does not hold",
+                hint="check out the code that the target was migrated with",
+            ) from None
+        yield from reversed(scripts)
+
+    def _require_empty(self, connection: session.Connection) -> None:
+        names = sorted(inspect.table_names(connection, self._schema))
+        if names:
+            raise Refused(
+                f"schema {self._schema!r} of the target holds {len(names)} table(s) or view(s) "
+                "that regionkit did not create",
+                details=names[:10],
+                hint='name an empty schema with schema = "..." in [target.postgres]',
+            )
+
+
+def _raise(error: BaseException | None, schema: str) -> NoReturn:
+    """Raise what a database error means for the operator."""
+    if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+        raise LockNotObtained(
+            f"a lock was not to be had while migrating {schema!r}: {session.first_line(error)}",
+            hint="nothing of that revision was kept; run the same command again",
+        ) from None
+    if isinstance(error, psycopg.Error):
+        raise Refused(
+            f"PostgreSQL refused a step of the migration of {schema!r}: "
+            f"{session.first_line(error)}",
+            hint="nothing of that revision was kept; see 'regionkit apply --dry-run'",
+        ) from None
+    raise RegionkitError(f"migrating {schema!r} failed: {error}") from error
+
+
+class _Recorder(Operations):
+    """Operations that are noted instead of carried out."""
+
+    def __init__(self) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            context = MigrationContext.configure(
+                dialect_name="postgresql", opts={"as_sql": True, "output_buffer": io.StringIO()}
+            )
+        super().__init__(context)
+        self.seen: list[MigrateOperation] = []
+
+    def invoke(self, operation: MigrateOperation) -> Any:
+        """Note an operation."""
+        self.seen.append(operation)
+        return None
+
+
+def _recorded(body: Any) -> list[MigrateOperation]:
+    """Return the operations that a revision's ``upgrade`` or ``downgrade`` consists of."""
+    recorder = _Recorder()
+    with Operations.context(recorder.migration_context):
+        # ``op`` is a proxy for whatever is installed; install the recorder in its place.
+        recorder._install_proxy()
+        try:
+            body()
+        finally:
+            recorder._remove_proxy()
+    return recorder.seen
+
+
+def step(op: MigrateOperation, server: str) -> Step:
+    """Describe one operation. Locks are named where they touch what existed before."""
+    if isinstance(op, revisions.TableOp):
+        count = sum(1 for item in op.items if hasattr(item, "type"))
+        return Step(server, op.title, op.table_name, f"{count} columns")
+    if isinstance(op, ops.CreateTableOp):
+        return Step(server, "create global table", op.table_name, f"{len(op.columns)} items")
+    if isinstance(op, ops.CreateIndexOp):
+        return Step(
+            server,
+            "create index",
+            str(op.index_name),
+            f"on {op.table_name}",
+            lock=f"SHARE on {op.table_name}",
+        )
+    if isinstance(op, ops.CreateForeignKeyOp):
+        return Step(
+            server,
+            "create foreign key",
+            str(op.constraint_name),
+            f"{op.source_table} -> {op.referent_table}",
+            lock=f"SHARE ROW EXCLUSIVE on {op.source_table}, {op.referent_table}",
+        )
+    if isinstance(op, revisions.CreateRegionOp):
+        return Step(
+            server,
+            "create region",
+            op.code,
+            f"{len(op.partitions)} partitions",
+            lock=f"ACCESS EXCLUSIVE on {', '.join(op.partitions)}",
+            rows=1,
+        )
+    if isinstance(op, revisions.DropRegionOp):
+        return Step(
+            server,
+            "drop region",
+            op.code,
+            f"{len(op.partitions)} partitions",
+            lock=f"ACCESS EXCLUSIVE on {', '.join(op.partitions)}",
+            rows=1,
+        )
+    if isinstance(op, ops.DropTableOp | ops.DropConstraintOp | ops.DropIndexOp):
+        name = getattr(op, "table_name", "") or ""
+        target = next(
+            str(value)
+            for value in (
+                getattr(op, "constraint_name", None),
+                getattr(op, "index_name", None),
+                name,
+            )
+            if value
+        )
+        action = type(op).__name__.removeprefix("Drop").removesuffix("Op").lower()
+        return Step(
+            server,
+            f"drop {action}",
+            target,
+            f"on {name}" if name != target else "",
+            lock=f"ACCESS EXCLUSIVE on {name}",
+        )
+    words = type(op).__name__.removesuffix("Op")
+    action = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in words)
+    names = (getattr(op, name, None) for name in ("name", "table_name", "schema"))
+    table = getattr(op, "table", None)
+    return Step(
+        server,
+        action.strip(),
+        next(str(name) for name in names if name),
+        f"on {table}" if table else "",
+    )

@@ -1,0 +1,288 @@
+"""From a layout to an Alembic revision: the operations in order, and the file they stand in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from alembic.autogenerate import render_python_code
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations import MigrateOperation, ops
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    Column,
+    Enum,
+    ForeignKeyConstraint,
+    MetaData,
+    Table,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import SchemaItem
+
+from toolkit.errors import Refused
+from toolkit.extras import Extra, ExtraKind, guarded, in_schemas
+from toolkit.layout import Layout
+from toolkit.postgres import ddl, revisions
+from toolkit.postgres.layout import Part, build, info, key_tables
+
+_IMPORTS = ("import toolkit.postgres.revisions",)
+_DIGEST = re.compile(r'^model_digest = "(?P<digest>[0-9a-f]{64})"$', re.M)
+
+_ENVIRONMENT = '''"""Alembic's environment: everything is in toolkit.postgres.environment."""
+
+from pathlib import Path
+
+from toolkit.postgres.environment import run
+
+run(Path(__file__).resolve().parent / {config!r})
+'''
+
+_TEMPLATE = '''"""${message}"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+${imports if imports else ""}
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = ${repr(branch_labels)}
+depends_on = ${repr(depends_on)}
+
+# What this revision was generated from. ``regionkit generate --check`` compares it.
+model_digest = "${model_digest}"
+
+
+def upgrade() -> None:
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    ${downgrades if downgrades else "pass"}
+'''
+
+
+def operations(layout: Layout, schema: str, extras: Sequence[Extra] = ()) -> list[MigrateOperation]:
+    """Return the operations that create a layout, in order.
+
+    Tables first, then the partitions of each region, then foreign keys (so that keys in a cycle
+    need no special case), then key tables, functions and triggers.
+
+    Args:
+        layout: the decisions.
+        schema: the PostgreSQL schema of the layout.
+        extras: functions and triggers of the source.
+
+    Raises:
+        Refused: something cannot be carried; it is named.
+    """
+    metadata = build(layout, schema)
+    tables = _in_order(layout, metadata, schema)
+    found: list[MigrateOperation] = [revisions.CreateRegionalSchemaOp(schema)]
+    found += [
+        revisions.CreateEnumOp(name, labels, schema=schema) for name, labels in _enums(tables)
+    ]
+    found += [
+        revisions.CreateSequenceOp(name, schema=schema)
+        for name in sorted(sequence.name for sequence in metadata._sequences.values())
+    ]
+    found += [_table_op(layout, table) for table in tables]
+    found += [
+        ops.CreateIndexOp.from_index(index)
+        for table in tables
+        for index in sorted(table.indexes, key=lambda index: str(index.name))
+    ]
+    found += [
+        revisions.CreateRegionOp(
+            code,
+            {item.table.name: item.parts[code] for item in layout.regional.values()},
+            schema=schema,
+            region_list=layout.region_list,
+        )
+        for code in layout.topology.codes
+    ]
+    found += [
+        ops.CreateForeignKeyOp.from_constraint(key)
+        for table in tables
+        for key in sorted(table.foreign_key_constraints, key=lambda key: str(key.name))
+    ]
+    found += [_table_op(layout, table) for table in key_tables(metadata)]
+    found += list(_extras(layout, schema, extras))
+    return found
+
+
+def generate(
+    layout: Layout,
+    schema: str,
+    folder: Path,
+    config: Path,
+    *,
+    extras: Sequence[Extra] = (),
+    message: str = "create the regional schema",
+    write: bool = True,
+) -> tuple[Path, bool]:
+    """Write the revision that creates a layout, unless the newest one already does.
+
+    Args:
+        layout: the decisions.
+        schema: the PostgreSQL schema of the layout.
+        folder: the Alembic environment; it is created with ``env.py`` when it is missing.
+        config: ``regionkit.toml``, for ``env.py``.
+        extras: functions and triggers of the source.
+        message: what the revision is about.
+        write: false only says whether a file would be written.
+
+    Returns:
+        The revision's file, and whether it is (or would be) new.
+
+    Raises:
+        Refused: a revision exists that was generated from another model.
+    """
+    found = operations(layout, schema, extras)
+    upgrades, downgrades = render(found), render([op.reverse() for op in reversed(found)])
+    digest = hashlib.sha256(f"{upgrades}\n{downgrades}".encode()).hexdigest()
+    versions = folder / "versions"
+    existing = sorted(versions.glob("*.py")) if versions.is_dir() else []
+    slug = re.sub(r"\W+", "_", message.lower()).strip("_")[:40]
+    if existing:
+        newest = existing[-1]
+        match = _DIGEST.search(newest.read_text(encoding="utf-8"))
+        if match is not None and match["digest"] == digest:
+            return newest, False
+        raise Refused(
+            f"the model has changed since {newest.name} was generated",
+            hint="write the difference by hand with 'alembic revision', or delete the revision "
+            "and generate it anew if it was never applied",
+        )
+    path = versions / f"0001_{slug}.py"
+    if not write:
+        return path, True
+    versions.mkdir(parents=True, exist_ok=True)
+    environment = folder / "env.py"
+    if not environment.exists():
+        relative = Path(os.path.relpath(config, folder)).as_posix()
+        environment.write_text(_ENVIRONMENT.format(config=relative), encoding="utf-8")
+    (folder / "script.py.mako").write_text(_TEMPLATE, encoding="utf-8")
+    settings = Config()
+    settings.set_main_option("script_location", str(folder).replace("%", "%%"))
+    settings.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    directory = ScriptDirectory.from_config(settings)
+    directory.messaging_opts = {"quiet": True}
+    script = directory.generate_revision(
+        "0001",
+        message,
+        upgrades=upgrades,
+        downgrades=downgrades,
+        imports="\n".join(sorted({*_IMPORTS, *_dialect_imports(upgrades)})),
+        model_digest=digest,
+    )
+    assert script is not None
+    return Path(script.path), True
+
+
+def render(found: Sequence[MigrateOperation]) -> str:
+    """Return operations as the body of ``upgrade()`` or ``downgrade()``."""
+    context = MigrationContext.configure(dialect_name="postgresql")
+    return render_python_code(ops.UpgradeOps(list(found)), migration_context=context)
+
+
+def _dialect_imports(source: str) -> Iterable[str]:
+    if "postgresql." in source:
+        yield "from sqlalchemy.dialects import postgresql"
+    if "toolkit.types." in source:
+        yield "import toolkit.types"
+
+
+def _in_order(layout: Layout, metadata: MetaData, schema: str) -> list[Table]:
+    """Return the tables in the order in which they are created, without the key tables."""
+    regional = [item.table.name for item in layout.regional.values()]
+    shared = sorted(table.name for table in layout.shared.values())
+    names = [*shared, layout.region_list, layout.link, *regional]
+    return [metadata.tables[f"{schema}.{name}"] for name in names]
+
+
+def _enums(tables: Sequence[Table]) -> list[tuple[str, list[str]]]:
+    found: dict[str, list[str]] = {}
+    for table in tables:
+        for column in table.columns:
+            type_ = column.type
+            if isinstance(type_, postgresql.ARRAY):
+                type_ = type_.item_type
+            if isinstance(type_, Enum) and type_.native_enum:
+                found[str(type_.name)] = list(type_.enums)
+    return sorted(found.items())
+
+
+_OPERATIONS: dict[Part, type[revisions.TableOp]] = {
+    Part.regional: revisions.CreateRegionalTableOp,
+    Part.link: revisions.CreateLinkOp,
+    Part.region_list: revisions.CreateRegionListOp,
+    Part.key_table: revisions.CreateKeyTableOp,
+}
+
+
+def _table_op(layout: Layout, table: Table) -> MigrateOperation:
+    items: list[SchemaItem] = [_without_type_creation(column) for column in table.columns]
+    items += [
+        constraint
+        for constraint in table.constraints
+        if not isinstance(constraint, ForeignKeyConstraint)
+    ]
+    options: dict[str, Any] = {"schema": table.schema}
+    if table.comment is not None:
+        options["comment"] = table.comment
+    said = info(table)
+    if said.part is Part.shared:
+        return ops.CreateTableOp(table.name, items, **options)
+    if said.part is Part.regional:
+        options["region_column"] = layout.region_column
+    elif said.part is Part.key_table:
+        options["keeps"] = said.keeps
+    return _OPERATIONS[said.part](table.name, items, options)
+
+
+def _without_type_creation(column: Column[Any]) -> Column[Any]:
+    """Return a copy of a column whose enum is created by an operation of its own."""
+    copy: Column[Any] = column._copy()
+    copy.foreign_keys.clear()
+    type_ = copy.type
+    if isinstance(type_, postgresql.ENUM):
+        copy.type = postgresql.ENUM(
+            *type_.enums, name=type_.name, schema=type_.schema, create_type=False
+        )
+    return copy
+
+
+def _extras(layout: Layout, schema: str, extras: Sequence[Extra]) -> Iterable[MigrateOperation]:
+    schemas = {layout.default_schema or "public": schema}
+    for extra in extras:
+        definition = in_schemas(extra.definition, schemas)
+        if extra.kind is ExtraKind.function:
+            yield revisions.CarryFunctionOp(extra.name, definition, schema=schema)
+            continue
+        assert extra.table is not None
+        if extra.table not in layout.placement.tables:
+            raise Refused(
+                f"trigger {extra.name!r} of the extras is on {extra.table!r}, which does not exist",
+                hint="correct the line '-- regionkit: trigger ... on ...'",
+            )
+        if layout.placement[extra.table].regional:
+            definition = guarded(Extra(extra.kind, extra.name, definition, extra.table)).definition
+        yield revisions.CarryTriggerOp(
+            extra.name, layout.table(extra.table).name, definition, schema=schema
+        )
+
+
+def statements(layout: Layout, schema: str) -> Iterable[str]:
+    """Yield the statements that fill the key tables in bulk, before their triggers exist."""
+    for table in key_tables(build(layout, schema)):
+        keeps = info(table).keeps
+        assert keeps is not None
+        columns = [column.name for column in table.columns]
+        yield ddl.fill_key_table(schema, keeps, table.name, columns)

@@ -1,0 +1,237 @@
+"""What a PostgreSQL server says of itself: the logical schema of a source, and whole catalogues.
+
+Catalogues are compared with catalogues, in the text of ``pg_get_*def``, because a reflection loses
+too much to be compared with a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Engine, MetaData
+from sqlalchemy.types import NullType
+
+from toolkit.errors import UsageError
+from toolkit.extras import Extra, ExtraKind
+from toolkit.postgres.session import Connection
+from toolkit.types import PostgresNamed
+
+#: One part of a catalogue: from the object's name to what the server says of it.
+Catalogue = dict[str, dict[str, str]]
+
+
+def reflect(engine: Engine, schema: str) -> MetaData:
+    """Read the logical schema of a source: tables, columns, keys and indexes.
+
+    A type that SQLAlchemy cannot name is carried under the name that PostgreSQL gives it.
+
+    Raises:
+        UsageError: the schema does not exist or holds no table.
+    """
+    metadata = MetaData(schema=schema)
+    metadata.reflect(engine, schema=schema)
+    unknown = [
+        column
+        for table in metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, NullType)
+    ]
+    if unknown:
+        names = _type_names(engine, schema)
+        for column in unknown:
+            column.type = PostgresNamed(names[column.table.name, column.name])
+    if not metadata.tables:
+        raise UsageError(
+            f"schema {schema!r} of the source holds no table",
+            hint='name the right one with schema = "..." in [source]',
+        )
+    return metadata
+
+
+def _type_names(engine: Engine, schema: str) -> dict[tuple[str, str], str]:
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(
+            """
+            SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
+            FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+            WHERE c.relnamespace = %s::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
+            """,
+            (f'"{schema}"',),
+        )
+        return {(row[0], row[1]): row[2] for row in rows}
+
+
+def source_extras(connection: Connection, schema: str) -> list[Extra]:
+    """Read the triggers of a schema's tables, and before them the functions that they call."""
+    functions = connection.execute(
+        """
+        SELECT DISTINCT p.proname, pg_get_functiondef(p.oid)
+        FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s))
+          AND p.pronamespace = c.relnamespace AND NOT t.tgisinternal
+        ORDER BY 1
+        """,
+        {"schema": schema},
+    ).fetchall()
+    triggers = connection.execute(
+        """
+        SELECT t.tgname, c.relname, pg_get_triggerdef(t.oid)
+        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT t.tgisinternal
+          AND t.tgparentid = 0
+        ORDER BY 2, 1
+        """,
+        {"schema": schema},
+    ).fetchall()
+    return [
+        *(Extra(ExtraKind.function, name, text.strip()) for name, text in functions),
+        *(Extra(ExtraKind.trigger, name, text, table) for name, table, text in triggers),
+    ]
+
+
+_QUERIES = {
+    "relations": """
+        SELECT c.relname,
+               c.relkind::text || ' ' || c.relpersistence::text
+               || coalesce(' partition by ' || pg_get_partkeydef(c.oid), '')
+               || coalesce(' of ' || (SELECT inhparent::regclass::text FROM pg_inherits
+                                      WHERE inhrelid = c.oid)
+                           || ' ' || pg_get_expr(c.relpartbound, c.oid), '')
+               || coalesce(' with ' || array_to_string(c.reloptions, ','), '')
+               || CASE WHEN c.relrowsecurity THEN ' row security' ELSE '' END
+               || CASE WHEN c.relforcerowsecurity THEN ' forced' ELSE '' END
+               || coalesce(' acl ' || array_to_string(c.relacl, ','), '')
+               || coalesce(' comment ' || obj_description(c.oid, 'pg_class'), '')
+        FROM pg_class c
+        WHERE c.relnamespace = %(schema)s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    """,
+    "columns": """
+        SELECT c.relname || '.' || a.attname,
+               a.attnum::text || ' ' || format_type(a.atttypid, a.atttypmod)
+               || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
+               || coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '')
+               || CASE WHEN a.attidentity <> '' THEN ' identity ' || a.attidentity::text ELSE '' END
+               || CASE WHEN a.attgenerated <> '' THEN ' generated ' || a.attgenerated::text ELSE '' END
+               || coalesce(' collate ' || (SELECT collname FROM pg_collation
+                                           WHERE oid = a.attcollation
+                                             AND collname <> 'default'), '')
+               || coalesce(' comment ' || col_description(c.oid, a.attnum), '')
+        FROM pg_attribute a
+        JOIN pg_class c ON c.oid = a.attrelid
+        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+        WHERE c.relnamespace = %(schema)s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+          AND a.attnum > 0 AND NOT a.attisdropped
+    """,
+    # A partitioned foreign key has clones whose names count up from the parent's.
+    "constraints": """
+        SELECT c.relname || '.' || o.conname,
+               pg_get_constraintdef(o.oid) || CASE WHEN o.convalidated THEN '' ELSE ' NOT VALID' END
+        FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
+        WHERE c.relnamespace = %(schema)s
+          AND NOT (o.contype = 'f' AND o.conparentid <> 0 AND c.relkind = 'p')
+    """,
+    "indexes": """
+        SELECT i.relname,
+               pg_get_indexdef(i.oid) || CASE WHEN x.indisvalid THEN '' ELSE ' INVALID' END
+               || coalesce(' comment ' || obj_description(i.oid, 'pg_class'), '')
+        FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+        WHERE i.relnamespace = %(schema)s
+    """,
+    "triggers": """
+        SELECT c.relname || '.' || t.tgname, pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text
+        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE c.relnamespace = %(schema)s AND NOT t.tgisinternal
+    """,
+    "functions": """
+        SELECT p.oid::regprocedure::text,
+               pg_get_functiondef(p.oid) || coalesce(' acl ' || array_to_string(p.proacl, ','), '')
+        FROM pg_proc p WHERE p.pronamespace = %(schema)s AND p.prokind IN ('f', 'p')
+    """,
+    "types": """
+        SELECT t.typname, t.typtype::text || ' '
+               || coalesce((SELECT string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder)
+                            FROM pg_enum e WHERE e.enumtypid = t.oid), '')
+               || coalesce(format_type(nullif(t.typbasetype, 0), t.typtypmod), '')
+        FROM pg_type t
+        WHERE t.typnamespace = %(schema)s AND t.typtype IN ('e', 'd', 'r')
+    """,
+    "sequences": """
+        SELECT c.relname, concat_ws(' ', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin,
+                                    s.seqmax, s.seqcache, s.seqcycle)
+        FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
+        WHERE c.relnamespace = %(schema)s
+    """,
+    "policies": """
+        SELECT c.relname || '.' || p.polname,
+               concat_ws(' ', p.polcmd, p.polpermissive, p.polroles,
+                         pg_get_expr(p.polqual, c.oid), pg_get_expr(p.polwithcheck, c.oid))
+        FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+        WHERE c.relnamespace = %(schema)s
+    """,
+    "rules": """
+        SELECT tablename || '.' || rulename, definition FROM pg_rules
+        WHERE schemaname = (SELECT nspname FROM pg_namespace WHERE oid = %(schema)s)
+          AND rulename <> '_RETURN'
+    """,
+    "views": """
+        SELECT c.relname, pg_get_viewdef(c.oid) FROM pg_class c
+        WHERE c.relnamespace = %(schema)s AND c.relkind IN ('v', 'm')
+    """,
+}
+
+
+def catalogue(connection: Connection, schema: str) -> Catalogue:
+    """Read everything that a schema holds, in a bounded number of queries.
+
+    Returns:
+        From the kind of object to its name to the server's own text. Names of the schema itself
+        are replaced by ``@``, so that two schemas can be compared. A schema that does not exist
+        is empty.
+    """
+    row = connection.execute("SELECT to_regnamespace(quote_ident(%s))::oid", (schema,)).fetchone()
+    oid = row[0] if row else None
+    found: Catalogue = {kind: {} for kind in _QUERIES}
+    if oid is None:
+        return found
+    # With an empty search path every name that the server prints is qualified.
+    with connection.transaction():
+        connection.execute("SELECT set_config('search_path', '', true)")
+        for kind, query in _QUERIES.items():
+            rows: Iterable[Any] = connection.execute(query, {"schema": oid})
+            found[kind] = {
+                _neutral(str(name), schema): _neutral(str(text), schema)
+                for name, text in sorted(rows)
+            }
+    return found
+
+
+def differences(expected: Catalogue, actual: Catalogue) -> list[str]:
+    """Return one line per object that is missing, unexpected or different."""
+    lines = []
+    for kind in expected:
+        one, other = expected[kind], actual[kind]
+        lines += [f"{kind}: {name} is missing" for name in sorted(one.keys() - other.keys())]
+        lines += [f"{kind}: {name} is unexpected" for name in sorted(other.keys() - one.keys())]
+        lines += [
+            f"{kind}: {name} is {other[name]!r} instead of {one[name]!r}"
+            for name in sorted(one.keys() & other.keys())
+            if one[name] != other[name]
+        ]
+    return lines
+
+
+def _neutral(text: str, schema: str) -> str:
+    quoted = re.escape('"' + schema.replace('"', '""') + '"')
+    return re.sub(rf'(?:{quoted}|(?<![\w"]){re.escape(schema)})\.', "@.", text)
+
+
+def table_names(connection: Connection, schema: str) -> set[str]:
+    """Return the names of everything in a schema that rows can stand in."""
+    rows = connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident(%s)) "
+        "AND relkind IN ('r', 'p', 'v', 'm', 'f')",
+        (schema,),
+    )
+    return {str(row[0]) for row in rows}

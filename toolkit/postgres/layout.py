@@ -1,0 +1,643 @@
+"""The layout ``tables``: a table per region under a common parent, and a link. Pure.
+
+:func:`regionalize` is public: whoever has SQLAlchemy models gets back a ``MetaData`` that
+``create_all`` turns into the whole layout, partitions and key tables included.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Computed,
+    Connection,
+    Enum,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Sequence,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.types import TypeEngine
+
+from toolkit.errors import Refused
+from toolkit.layout import Layout, RegionalTable, Scope, decide
+from toolkit.names import NamePool, shorten
+from toolkit.placement import ForeignKey, Placement, Role
+from toolkit.postgres import ddl
+from toolkit.topology import Topology
+
+#: The key of ``Table.info`` under which the layout says what a table is.
+INFO = "regionkit"
+
+_DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+
+
+class Part(StrEnum):
+    """What a table of the layout is."""
+
+    regional = "regional table"
+    shared = "global table"
+    link = "link"
+    region_list = "list of regions"
+    key_table = "key table"
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """What the layout says of one of its tables, kept in ``Table.info["regionkit"]``.
+
+    Attributes:
+        part: what it is.
+        leaves: for a regional table, the partition of each region.
+        keeps: for a key table, the regional table whose columns it keeps unique.
+        codes: for the list of regions, its rows.
+    """
+
+    part: Part
+    leaves: Mapping[str, str] = field(default_factory=dict)
+    keeps: str | None = None
+    codes: tuple[str, ...] = ()
+
+
+def info(table: Table) -> TableInfo:
+    """Return what the layout says of a table that :func:`build` made."""
+    found: TableInfo = table.info[INFO]
+    return found
+
+
+def regionalize(
+    metadata: MetaData,
+    topology: Topology,
+    placement: Placement,
+    *,
+    schema: str | None = None,
+    default_schema: str | None = None,
+    unique: Mapping[str, str] | None = None,
+) -> MetaData:
+    """Return the layout ``tables`` of a logical, single-region schema.
+
+    Args:
+        metadata: the logical schema; it is not changed.
+        topology: the regions.
+        placement: of every table, see ``toolkit.placement.infer``.
+        schema: the PostgreSQL schema of the result; default ``<default_schema>_regional``.
+        default_schema: the schema that table keys leave out.
+        unique: ``"<table>.<constraint>"`` to ``"global"`` or ``"region"``.
+
+    Raises:
+        Refused: a table is undecided, or something cannot be carried; it is named.
+        UsageError: ``unique`` names a constraint that does not exist.
+    """
+    layout = decide(metadata, topology, placement, default_schema=default_schema, unique=unique)
+    return build(layout, schema or f"{default_schema or 'public'}_regional")
+
+
+def build(layout: Layout, schema: str) -> MetaData:
+    """Spell the decisions of a layout out as tables of PostgreSQL schema ``schema``."""
+    return _Builder(layout, schema).build()
+
+
+class _Builder:
+    """Builds one ``MetaData``; holds what the tables of one layout share."""
+
+    def __init__(self, layout: Layout, schema: str) -> None:
+        self.layout = layout
+        self.schema = schema
+        self.metadata = MetaData(schema=schema)
+        self.region = layout.region_column
+        self.enums: dict[str, postgresql.ENUM] = {}
+        # Constraint names are unique per table and index names per schema: one pool is simpler,
+        # and names that come from the source are never in it.
+        self.names = NamePool(_source_names(layout))
+
+    def build(self) -> MetaData:
+        for key, table in self.layout.shared.items():
+            self._shared_table(key, table)
+        self._region_list()
+        self._link()
+        for regional in self.layout.regional.values():
+            self._regional_table(regional)
+        for key, table in self.layout.shared.items():
+            self._foreign_keys(key, table)
+        for key, regional in self.layout.regional.items():
+            self._foreign_keys(key, regional.table)
+        for regional in self.layout.regional.values():
+            self._cascade_indexes(regional)
+        _create_what_metadata_cannot_hold(self.metadata)
+        return self.metadata
+
+    def _target(self, key: str) -> Table:
+        return self.metadata.tables[f"{self.schema}.{self.layout.table(key).name}"]
+
+    def _shared_table(self, key: str, table: Table) -> None:
+        target = Table(
+            table.name,
+            self.metadata,
+            *(self._column(column) for column in table.columns),
+            *self._reference_columns(key, table),
+            comment=table.comment,
+            info={INFO: TableInfo(Part.shared)},
+        )
+        self._primary_key(table, target, ())
+        for constraint in table.constraints:
+            if isinstance(constraint, UniqueConstraint):
+                self._unique_constraint(constraint, target, ())
+        self._checks(table, target)
+        for index in table.indexes:
+            self._index(index, target, ())
+
+    def _region_list(self) -> None:
+        name = self.layout.region_list
+        Table(
+            name,
+            self.metadata,
+            Column("code", Text, nullable=False),
+            PrimaryKeyConstraint("code", name=self.names.claim(f"{name}_pkey")),
+            comment="The regions. Kept by regionkit.",
+            info={INFO: TableInfo(Part.region_list, codes=self.layout.topology.codes)},
+        )
+
+    def _link(self) -> None:
+        layout, name = self.layout, self.layout.link
+        root = layout.root.table
+        link_columns = list(layout.link_columns.values())
+        Table(
+            name,
+            self.metadata,
+            *(
+                Column(link_column, self._type(root.columns[column].type), nullable=False)
+                for column, link_column in layout.link_columns.items()
+            ),
+            Column(self.region, Text, nullable=False),
+            PrimaryKeyConstraint(*link_columns, name=self.names.claim(f"{name}_pkey")),
+            UniqueConstraint(
+                *link_columns, self.region, name=self.names.claim(f"{name}_{self.region}_key")
+            ),
+            ForeignKeyConstraint(
+                [self.region],
+                [f"{self.schema}.{layout.region_list}.code"],
+                name=self.names.claim(f"{name}_{self.region}_fkey"),
+            ),
+            comment="One row per client, one region per client. To move a client, update it.",
+            info={INFO: TableInfo(Part.link)},
+        )
+
+    def _regional_table(self, regional: RegionalTable) -> None:
+        table = regional.table
+        columns = [self._column(column) for column in table.columns]
+        columns.append(Column(self.region, Text, nullable=False))
+        columns.extend(self._reference_columns(regional.key, table))
+        target = Table(
+            table.name,
+            self.metadata,
+            *columns,
+            comment=table.comment,
+            postgresql_partition_by=f"LIST ({ddl.quote(self.region)})",
+            info={INFO: TableInfo(Part.regional, leaves=dict(regional.parts))},
+        )
+        self._primary_key(table, target, (self.region,))
+        for constraint in table.constraints:
+            if isinstance(constraint, UniqueConstraint):
+                self._unique_constraint(constraint, target, (self.region,))
+            elif isinstance(constraint, postgresql.ExcludeConstraint):
+                raise Refused(
+                    f"exclusion constraint {constraint.name!r} of {regional.key!r} does not "
+                    "contain the region",
+                    hint="drop it from the model, and check it with an [[invariant]] instead",
+                )
+        self._checks(table, target)
+        for index in table.indexes:
+            self._index(index, target, (self.region,) if index.unique else ())
+        for unique in regional.uniques:
+            if unique.scope is Scope.key_table:
+                assert unique.key_table is not None
+                self._key_table(regional, unique.key_table, unique.columns)
+
+    def _key_table(self, regional: RegionalTable, name: str, columns: tuple[str, ...]) -> None:
+        Table(
+            name,
+            self.metadata,
+            *(
+                Column(column, self._type(regional.table.columns[column].type), nullable=False)
+                for column in columns
+            ),
+            PrimaryKeyConstraint(*columns, name=self.names.claim(f"{name}_pkey")),
+            comment=f"Keeps {regional.table.name} ({', '.join(columns)}) unique over all regions.",
+            info={INFO: TableInfo(Part.key_table, keeps=regional.table.name)},
+        )
+
+    def _reference_columns(self, key: str, table: Table) -> Iterable[Column[Any]]:
+        for reference in self.layout.placement[key].foreign_references:
+            nullable = any(table.columns[column].nullable for column in reference.columns)
+            yield Column(self.layout.reference_columns[reference], Text, nullable=nullable)
+
+    # Columns and types ---------------------------------------------------------------------
+
+    def _column(self, column: Column[Any]) -> Column[Any]:
+        arguments: list[Any] = []
+        default = None
+        if column.identity is not None:
+            arguments.append(_identity(column.identity))
+        elif isinstance(column.server_default, Computed):
+            arguments.append(
+                Computed(
+                    ddl.escape_binds(_text(column.server_default.sqltext)),
+                    persisted=column.server_default.persisted,
+                )
+            )
+        else:
+            default = self._default(column)
+        return Column(
+            column.name,
+            self._type(column.type),
+            *arguments,
+            nullable=column.nullable,
+            server_default=default,
+            autoincrement=False if _looks_serial(column) else "auto",
+            comment=column.comment,
+        )
+
+    def _default(self, column: Column[Any]) -> Any:
+        table = column.table
+        argument = getattr(column.server_default, "arg", None)
+        default = None if argument is None else _default_text(argument)
+        serial = isinstance(table, Table) and table.autoincrement_column is column
+        if default is None and not serial:
+            return None
+        if serial and (default is None or "nextval(" in default):
+            name = shorten(f"{table.name}_{column.name}_seq")
+            if default is not None and (named := re.search(r"nextval\('([^']+)'", default)):
+                name = named[1].rpartition(".")[2].strip('"')
+            start = Sequence(name, schema=self.schema, metadata=self.metadata)
+            start.info["owned_by"] = (table.name, column.name)
+            return text(f"nextval({ddl.literal(ddl.quote(self.schema, name))}::regclass)")
+        assert default is not None
+        if self.layout.default_schema is not None:
+            # A default names a type or a sequence of the source's schema in these two places only.
+            source = re.escape(self.layout.default_schema)
+            default = re.sub(
+                rf"""(::|nextval\(')"?{source}"?\.""",
+                lambda found: f"{found[1]}{ddl.quote(self.schema)}.",
+                default,
+            )
+        return text(ddl.escape_binds(default))
+
+    def _type(self, type_: TypeEngine[Any]) -> TypeEngine[Any]:
+        if isinstance(type_, postgresql.DOMAIN):
+            raise Refused(
+                f"domain {type_.name!r} is not carried yet",
+                hint="replace it in the model by its base type and a named CHECK",
+            )
+        if isinstance(type_, postgresql.ARRAY) and isinstance(type_.item_type, Enum):
+            return postgresql.ARRAY(self._type(type_.item_type), dimensions=type_.dimensions)
+        if not isinstance(type_, Enum) or not type_.native_enum:
+            return type_
+        name = str(type_.name)
+        if name not in self.enums:
+            self.enums[name] = postgresql.ENUM(
+                *type_.enums, name=name, schema=self.schema, metadata=self.metadata
+            )
+        return self.enums[name]
+
+    # Constraints and indexes ---------------------------------------------------------------
+
+    def _primary_key(self, table: Table, target: Table, more: tuple[str, ...]) -> None:
+        columns = [column.name for column in table.primary_key.columns]
+        if not columns:
+            return
+        computed = [
+            name for name in columns if isinstance(table.columns[name].server_default, Computed)
+        ]
+        if computed and more:
+            raise Refused(
+                f"generated column {computed[0]!r} is part of the key of {table.name!r}",
+                hint="make it an ordinary column in the model",
+            )
+        name = _given(table.primary_key.name) or self.names.claim(f"{table.name}_pkey")
+        target.append_constraint(PrimaryKeyConstraint(*columns, *more, name=name))
+
+    def _unique_constraint(
+        self, constraint: UniqueConstraint, target: Table, more: tuple[str, ...]
+    ) -> None:
+        columns = [column.name for column in constraint.columns]
+        name = _given(constraint.name) or self.names.claim(f"{target.name}_{'_'.join(columns)}_key")
+        target.append_constraint(
+            UniqueConstraint(
+                *columns,
+                *more,
+                name=name,
+                deferrable=constraint.deferrable,
+                initially=constraint.initially,
+                **_dialect_options(constraint.dialect_kwargs, target),
+            )
+        )
+
+    def _checks(self, table: Table, target: Table) -> None:
+        checks = [
+            constraint
+            for constraint in table.constraints
+            # A constraint that belongs to a type is made again with the type.
+            if isinstance(constraint, CheckConstraint) and not constraint._type_bound
+        ]
+        for check in sorted(checks, key=lambda check: (str(check.name), _text(check.sqltext))):
+            name = _given(check.name) or self.names.claim(f"{target.name}_check")
+            target.append_constraint(
+                CheckConstraint(ddl.escape_binds(_text(check.sqltext)), name=name)
+            )
+
+    def _index(self, index: Index, target: Table, more: tuple[str, ...]) -> None:
+        parts: list[Any] = [
+            target.columns[part.name]
+            if isinstance(part, Column)
+            else text(ddl.escape_binds(_text(part)))
+            for part in index.expressions
+        ]
+        parts.extend(target.columns[name] for name in more)
+        name = _given(index.name) or self.names.claim(f"{target.name}_idx")
+        target.append_constraint(
+            Index(
+                name,
+                *parts,
+                unique=index.unique,
+                **_dialect_options(index.dialect_kwargs, target),
+            )
+        )
+
+    # Foreign keys --------------------------------------------------------------------------
+
+    def _foreign_keys(self, key: str, table: Table) -> None:
+        target = self._target(key)
+        placed = self.layout.placement[key]
+        if key == self.layout.placement.root:
+            self._key_to_link(target)
+        for reference, role in placed.roles.items():
+            constraint = _constraint(table, reference)
+            name = reference.name or self.names.claim(
+                f"{table.name}_{'_'.join(reference.columns)}_fkey"
+            )
+            if role is Role.plain:
+                assert constraint is not None
+                self._plain_key(name, reference, constraint, target)
+                continue
+            if role is Role.foreign_reference:
+                region = self.layout.reference_columns[reference]
+                whole = (*reference.columns, region)
+            else:
+                region = self.region
+                # The row's own region is never nulled: only its reference is.
+                whole = reference.columns
+            target.append_constraint(
+                ForeignKeyConstraint(
+                    [*reference.columns, region],
+                    [
+                        self._target(reference.target).columns[column]
+                        for column in (*reference.target_columns, self.region)
+                    ],
+                    name=name,
+                    onupdate="CASCADE",
+                    ondelete=_on_delete(reference, constraint, whole),
+                    deferrable=True,
+                    initially=(constraint.initially if constraint is not None else None)
+                    or "IMMEDIATE",
+                    match=self._match(table, reference, role, constraint),
+                )
+            )
+
+    def _key_to_link(self, target: Table) -> None:
+        layout = self.layout
+        link = self.metadata.tables[f"{self.schema}.{layout.link}"]
+        target.append_constraint(
+            ForeignKeyConstraint(
+                [*layout.link_columns, self.region],
+                [
+                    *(link.columns[name] for name in layout.link_columns.values()),
+                    link.columns[self.region],
+                ],
+                name=self.names.claim(f"{target.name}_{layout.link}_fkey", f"{layout.link}_fkey"),
+                onupdate="CASCADE",
+                deferrable=True,
+                initially="IMMEDIATE",
+            )
+        )
+
+    def _plain_key(
+        self,
+        name: str,
+        reference: ForeignKey,
+        constraint: ForeignKeyConstraint,
+        target: Table,
+    ) -> None:
+        referred = self._target(reference.target)
+        target.append_constraint(
+            ForeignKeyConstraint(
+                list(reference.columns),
+                [referred.columns[column] for column in reference.target_columns],
+                name=name,
+                onupdate=constraint.onupdate,
+                ondelete=constraint.ondelete,
+                deferrable=constraint.deferrable,
+                initially=constraint.initially,
+                match=constraint.match,
+            )
+        )
+
+    def _match(
+        self,
+        table: Table,
+        reference: ForeignKey,
+        role: Role,
+        constraint: ForeignKeyConstraint | None,
+    ) -> str | None:
+        """Return ``FULL`` where a NULL region must not switch the check off.
+
+        With ``MATCH SIMPLE``, ``(99999, NULL)`` would pass unchecked. A composite key of which
+        only some columns may be NULL cannot be ``FULL``, because the source allows partly NULL
+        references; such a reference is refused below rather than weakened.
+        """
+        if role is not Role.foreign_reference:
+            return constraint.match if constraint is not None else None
+        nullable = {bool(table.columns[column].nullable) for column in reference.columns}
+        if len(reference.columns) > 1 and nullable == {True, False}:
+            raise Refused(
+                f"foreign reference {reference} has columns of which only some may be NULL",
+                hint="state that it stays within the client: same_region in [placement."
+                f"{reference.table}], or make its columns all nullable or all NOT NULL",
+            )
+        return "FULL"
+
+    def _cascade_indexes(self, regional: RegionalTable) -> None:
+        """Index the referencing side of every key that cascades: a move looks rows up by it."""
+        target = self._target(regional.key)
+        for reference, role in regional.placement.roles.items():
+            if role is Role.plain:
+                continue
+            wanted = set(reference.columns)
+            leading = [
+                {column.name for column in list(columns)[: len(wanted)]}
+                for columns in _indexed_columns(target)
+            ]
+            if wanted in leading:
+                continue
+            columns = [target.columns[column] for column in reference.columns]
+            name = self.names.claim(f"{target.name}_{'_'.join(reference.columns)}_idx")
+            target.append_constraint(Index(name, *columns))
+
+
+def _source_names(layout: Layout) -> Iterable[str]:
+    for table in layout.metadata.tables.values():
+        for item in (*table.constraints, *table.indexes):
+            name = getattr(item, "name", None)
+            if isinstance(name, str):
+                yield name
+
+
+def _indexed_columns(table: Table) -> Iterable[Iterable[Column[Any]]]:
+    yield table.primary_key.columns
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            yield constraint.columns
+    for index in table.indexes:
+        if index.dialect_options["postgresql"].get("where") is None and all(
+            isinstance(part, Column) for part in index.expressions
+        ):
+            yield index.columns
+
+
+def _looks_serial(column: Column[Any]) -> bool:
+    """Return whether SQLAlchemy would give a key column a sequence that the source has not."""
+    return column.primary_key and column.identity is None and isinstance(column.type, Integer)
+
+
+def _given(name: object) -> str | None:
+    return str(name) if isinstance(name, str) else None
+
+
+def _text(clause: ClauseElement | str) -> str:
+    """Return SQL text without table names and without bound parameters."""
+    if isinstance(clause, str):
+        return clause
+    return str(
+        clause.compile(
+            dialect=_DIALECT, compile_kwargs={"literal_binds": True, "include_table": False}
+        )
+    )
+
+
+def _default_text(argument: Any) -> str:
+    return ddl.literal(argument) if isinstance(argument, str) else _text(argument)
+
+
+def _identity(source: Identity) -> Identity:
+    return Identity(
+        always=source.always,
+        on_null=source.on_null,
+        start=source.start,
+        increment=source.increment,
+        minvalue=source.minvalue,
+        maxvalue=source.maxvalue,
+        cycle=source.cycle,
+        cache=source.cache,
+    )
+
+
+def _dialect_options(options: Mapping[str, Any], target: Table) -> dict[str, Any]:
+    """Return the PostgreSQL options of a constraint or index, for another table."""
+    carried: dict[str, Any] = {}
+    for name, value in options.items():
+        if not name.startswith("postgresql_"):
+            continue
+        if isinstance(value, ClauseElement):
+            carried[name] = text(ddl.escape_binds(_text(value)))
+        elif value and name == "postgresql_include":
+            carried[name] = [getattr(column, "name", column) for column in value]
+        elif value:
+            carried[name] = value
+    return carried
+
+
+def _constraint(table: Table, reference: ForeignKey) -> ForeignKeyConstraint | None:
+    """Return the declared constraint of a reference, ``None`` if only the operator states it."""
+    for constraint in table.foreign_key_constraints:
+        if (
+            tuple(constraint.column_keys) == reference.columns
+            and tuple(element.column.name for element in constraint.elements)
+            == reference.target_columns
+            and constraint.name in (reference.name, None)
+        ):
+            return constraint
+    return None
+
+
+def _on_delete(
+    reference: ForeignKey, constraint: ForeignKeyConstraint | None, columns: tuple[str, ...]
+) -> str | None:
+    action = (constraint.ondelete or "").upper() if constraint is not None else ""
+    if action.startswith("SET DEFAULT"):
+        raise Refused(
+            f"{reference} is ON DELETE SET DEFAULT: the default row may live in another region",
+            hint="make it ON DELETE SET NULL or NO ACTION in the model",
+        )
+    if action.startswith("SET NULL"):
+        return f"SET NULL ({ddl.columns(columns)})"
+    return action or None
+
+
+def _create_what_metadata_cannot_hold(metadata: MetaData) -> None:
+    """Let ``create_all`` create partitions, the rows of the list of regions, and key triggers."""
+
+    def partitions(target: Table, connection: Connection, **_: Any) -> None:
+        for region, leaf in info(target).leaves.items():
+            connection.exec_driver_sql(
+                ddl.create_partition(str(target.schema), target.name, leaf, region)
+            )
+
+    def regions(target: Table, connection: Connection, **_: Any) -> None:
+        connection.exec_driver_sql(
+            ddl.insert_regions(str(target.schema), target.name, info(target).codes)
+        )
+
+    def key_triggers(target: MetaData, connection: Connection, **_: Any) -> None:
+        for table in key_tables(target):
+            for statement in key_table_statements(table):
+                connection.exec_driver_sql(statement)
+
+    for table in metadata.tables.values():
+        if info(table).part is Part.regional:
+            event.listen(table, "after_create", partitions)
+        elif info(table).part is Part.region_list:
+            event.listen(table, "after_create", regions)
+    event.listen(metadata, "after_create", key_triggers)
+
+
+def key_tables(metadata: MetaData) -> list[Table]:
+    """Return the key tables of a layout, by name."""
+    return sorted(
+        (table for table in metadata.tables.values() if info(table).part is Part.key_table),
+        key=lambda table: table.name,
+    )
+
+
+def key_table_statements(table: Table) -> tuple[str, str]:
+    """Return the statements that create a key table's function and its trigger."""
+    keeps = info(table).keeps
+    assert keeps is not None
+    columns = [column.name for column in table.columns]
+    schema = str(table.schema)
+    function, create_function = ddl.create_key_function(schema, table.name, columns)
+    return create_function, ddl.create_key_trigger(schema, keeps, table.name, columns, function)

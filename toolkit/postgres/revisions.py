@@ -1,0 +1,626 @@
+"""Alembic operations that say what they mean, each with its reverse.
+
+Importing this module registers them, so that a generated revision runs under plain
+``alembic upgrade head`` as well as under ``regionkit apply``. An operation is data
+(:class:`alembic.operations.MigrateOperation`); the functions below it carry it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from alembic.autogenerate.api import AutogenContext
+from alembic.autogenerate.render import renderers
+from alembic.operations import MigrateOperation, Operations, ops
+from sqlalchemy import Column, TextClause, text
+from sqlalchemy.schema import SchemaItem
+
+from toolkit.postgres import ddl
+
+
+def _call(name: str, *arguments: Any, **options: Any) -> str:
+    """Return ``op.<name>(...)`` as source, one argument per line."""
+    lines = [repr(argument) for argument in arguments]
+    lines += [f"{key}={value!r}" for key, value in options.items() if value is not None]
+    return f"op.{name}(\n    " + ",\n    ".join(lines) + ",\n)"
+
+
+@Operations.register_operation("create_regional_schema")
+class CreateRegionalSchemaOp(MigrateOperation):
+    """Create the schema that the layout lives in, unless it exists."""
+
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
+
+    @classmethod
+    def create_regional_schema(cls, operations: Operations, schema: str) -> None:
+        """Create the schema that the layout lives in, unless it exists."""
+        operations.invoke(cls(schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Drop it."""
+        return DropRegionalSchemaOp(self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _call("create_regional_schema", self.schema)
+
+
+@Operations.register_operation("drop_regional_schema")
+class DropRegionalSchemaOp(MigrateOperation):
+    """Drop the schema of the layout; PostgreSQL refuses while anything is left in it."""
+
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
+
+    @classmethod
+    def drop_regional_schema(cls, operations: Operations, schema: str) -> None:
+        """Drop the schema of the layout; PostgreSQL refuses while anything is left in it."""
+        operations.invoke(cls(schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Create it."""
+        return CreateRegionalSchemaOp(self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _call("drop_regional_schema", self.schema)
+
+
+@Operations.register_operation("create_enum")
+class CreateEnumOp(MigrateOperation):
+    """Create an enum type."""
+
+    def __init__(self, name: str, labels: Sequence[str], *, schema: str) -> None:
+        self.name = name
+        self.labels = list(labels)
+        self.schema = schema
+
+    @classmethod
+    def create_enum(
+        cls, operations: Operations, name: str, labels: Sequence[str], *, schema: str
+    ) -> None:
+        """Create an enum type."""
+        operations.invoke(cls(name, labels, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Drop it."""
+        return DropEnumOp(self.name, self.labels, schema=self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _call("create_enum", self.name, self.labels, schema=self.schema)
+
+
+@Operations.register_operation("drop_enum")
+class DropEnumOp(MigrateOperation):
+    """Drop an enum type; its labels are kept for the way back."""
+
+    def __init__(self, name: str, labels: Sequence[str], *, schema: str) -> None:
+        self.name = name
+        self.labels = list(labels)
+        self.schema = schema
+
+    @classmethod
+    def drop_enum(
+        cls, operations: Operations, name: str, labels: Sequence[str], *, schema: str
+    ) -> None:
+        """Drop an enum type; its labels are kept for the way back."""
+        operations.invoke(cls(name, labels, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Create it."""
+        return CreateEnumOp(self.name, self.labels, schema=self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _call("drop_enum", self.name, self.labels, schema=self.schema)
+
+
+@Operations.register_operation("create_sequence")
+class CreateSequenceOp(MigrateOperation):
+    """Create the sequence that several regions draw from."""
+
+    def __init__(self, name: str, *, schema: str) -> None:
+        self.name = name
+        self.schema = schema
+
+    @classmethod
+    def create_sequence(cls, operations: Operations, name: str, *, schema: str) -> None:
+        """Create the sequence that several regions draw from."""
+        operations.invoke(cls(name, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Drop it."""
+        return DropSequenceOp(self.name, schema=self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _call("create_sequence", self.name, schema=self.schema)
+
+
+@Operations.register_operation("drop_sequence")
+class DropSequenceOp(MigrateOperation):
+    """Drop a sequence."""
+
+    def __init__(self, name: str, *, schema: str) -> None:
+        self.name = name
+        self.schema = schema
+
+    @classmethod
+    def drop_sequence(cls, operations: Operations, name: str, *, schema: str) -> None:
+        """Drop a sequence."""
+        operations.invoke(cls(name, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Create it."""
+        return CreateSequenceOp(self.name, schema=self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _call("drop_sequence", self.name, schema=self.schema)
+
+
+class TableOp(MigrateOperation):
+    """A table of the layout, created under an operation name of its own.
+
+    Args:
+        table_name: its name.
+        items: columns and constraints. Foreign keys are operations of their own.
+        options: keyword arguments of the call, the schema and the comment included.
+    """
+
+    #: The name of the operation.
+    method: ClassVar[str]
+    #: What it does, in words.
+    title: ClassVar[str]
+    #: The options that plain ``create_table`` does not know.
+    own: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, table_name: str, items: Sequence[SchemaItem], options: Mapping[str, Any]):
+        self.table_name = table_name
+        self.items = list(items)
+        self.options = dict(options)
+
+    @property
+    def schema(self) -> str:
+        """The schema of the layout."""
+        return str(self.options["schema"])
+
+    def create_table(self) -> ops.CreateTableOp:
+        """Return the plain operation that creates the table."""
+        options = {key: value for key, value in self.options.items() if key not in self.own}
+        return ops.CreateTableOp(self.table_name, self.items, **options)
+
+    def reverse(self) -> MigrateOperation:
+        """Drop it."""
+        return ops.DropTableOp(self.table_name, schema=self.schema)
+
+
+@Operations.register_operation("create_regional_table")
+class CreateRegionalTableOp(TableOp):
+    """Create the common parent of a table per region; ``create_region`` adds the regions."""
+
+    method = "create_regional_table"
+    title = "create regional table"
+    own = ("region_column",)
+
+    @classmethod
+    def create_regional_table(
+        cls,
+        operations: Operations,
+        table_name: str,
+        *items: SchemaItem,
+        region_column: str,
+        **options: Any,
+    ) -> None:
+        """Create the common parent of a table per region; ``create_region`` adds the regions."""
+        operations.invoke(cls(table_name, items, {**options, "region_column": region_column}))
+
+    def create_table(self) -> ops.CreateTableOp:
+        """Return the plain operation that creates the parent."""
+        plain = super().create_table()
+        plain.kw["postgresql_partition_by"] = f"LIST ({ddl.quote(self.options['region_column'])})"
+        return plain
+
+
+@Operations.register_operation("create_link")
+class CreateLinkOp(TableOp):
+    """Create the link: one row per client, one region per client."""
+
+    method = "create_link"
+    title = "create link"
+
+    @classmethod
+    def create_link(
+        cls, operations: Operations, table_name: str, *items: SchemaItem, **options: Any
+    ) -> None:
+        """Create the link: one row per client, one region per client."""
+        operations.invoke(cls(table_name, items, options))
+
+
+@Operations.register_operation("create_region_list")
+class CreateRegionListOp(TableOp):
+    """Create the table of regions, empty: ``create_region`` puts each one on it, last."""
+
+    method = "create_region_list"
+    title = "create list of regions"
+
+    @classmethod
+    def create_region_list(
+        cls, operations: Operations, table_name: str, *items: SchemaItem, **options: Any
+    ) -> None:
+        """Create the table of regions, empty: ``create_region`` puts each one on it, last."""
+        operations.invoke(cls(table_name, items, options))
+
+
+@Operations.register_operation("create_key_table")
+class CreateKeyTableOp(TableOp):
+    """Create a key table with the function and the trigger that keep it."""
+
+    method = "create_key_table"
+    title = "create key table"
+    own = ("keeps",)
+
+    @classmethod
+    def create_key_table(
+        cls,
+        operations: Operations,
+        table_name: str,
+        *items: SchemaItem,
+        keeps: str,
+        **options: Any,
+    ) -> None:
+        """Create a key table with the function and the trigger that keep it.
+
+        Args:
+            operations: Alembic's.
+            table_name: the key table.
+            items: its columns, named like the columns it keeps, and its primary key.
+            keeps: the regional table whose columns it keeps unique over all regions.
+            options: of the table.
+        """
+        operations.invoke(cls(table_name, items, {**options, "keeps": keeps}))
+
+    @property
+    def keeps(self) -> str:
+        """The regional table whose columns it keeps unique."""
+        return str(self.options["keeps"])
+
+    @property
+    def key_columns(self) -> list[str]:
+        """The columns, in order."""
+        return [item.name for item in self.items if isinstance(item, Column)]
+
+    def reverse(self) -> MigrateOperation:
+        """Drop trigger, function and table."""
+        return DropKeyTableOp(self.table_name, keeps=self.keeps, schema=self.schema)
+
+
+@Operations.register_operation("drop_key_table")
+class DropKeyTableOp(MigrateOperation):
+    """Drop a key table with its trigger and its function."""
+
+    def __init__(self, table_name: str, *, keeps: str, schema: str) -> None:
+        self.table_name = table_name
+        self.keeps = keeps
+        self.schema = schema
+
+    @classmethod
+    def drop_key_table(
+        cls, operations: Operations, table_name: str, *, keeps: str, schema: str
+    ) -> None:
+        """Drop a key table with its trigger and its function."""
+        operations.invoke(cls(table_name, keeps=keeps, schema=schema))
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _call("drop_key_table", self.table_name, keeps=self.keeps, schema=self.schema)
+
+
+@Operations.register_operation("create_region")
+class CreateRegionOp(MigrateOperation):
+    """Create the partitions of one region, then put the region on the list.
+
+    Last, because the link's foreign key to the list is what lets a client live in a region.
+    """
+
+    def __init__(
+        self, code: str, partitions: Mapping[str, str], *, schema: str, region_list: str
+    ) -> None:
+        self.code = code
+        self.partitions = dict(partitions)
+        self.schema = schema
+        self.region_list = region_list
+
+    @classmethod
+    def create_region(
+        cls,
+        operations: Operations,
+        code: str,
+        partitions: Mapping[str, str],
+        *,
+        schema: str,
+        region_list: str,
+    ) -> None:
+        """Create the partitions of one region, then put the region on the list.
+
+        Args:
+            operations: Alembic's.
+            code: the region.
+            partitions: from regional table to the name of its partition, parents first.
+            schema: of all of them.
+            region_list: the table of regions.
+        """
+        operations.invoke(cls(code, partitions, schema=schema, region_list=region_list))
+
+    def reverse(self) -> MigrateOperation:
+        """Drop the region."""
+        return DropRegionOp(
+            self.code, self.partitions, schema=self.schema, region_list=self.region_list
+        )
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _region_source("create_region", self)
+
+
+@Operations.register_operation("drop_region")
+class DropRegionOp(MigrateOperation):
+    """Take a region off the list, then detach and drop its partitions, children first.
+
+    Off the list first: the link's foreign key refuses while a client lives there.
+    """
+
+    def __init__(
+        self, code: str, partitions: Mapping[str, str], *, schema: str, region_list: str
+    ) -> None:
+        self.code = code
+        self.partitions = dict(partitions)
+        self.schema = schema
+        self.region_list = region_list
+
+    @classmethod
+    def drop_region(
+        cls,
+        operations: Operations,
+        code: str,
+        partitions: Mapping[str, str],
+        *,
+        schema: str,
+        region_list: str,
+    ) -> None:
+        """Take a region off the list, then detach and drop its partitions, children first."""
+        operations.invoke(cls(code, partitions, schema=schema, region_list=region_list))
+
+    def reverse(self) -> MigrateOperation:
+        """Create the region."""
+        return CreateRegionOp(
+            self.code, self.partitions, schema=self.schema, region_list=self.region_list
+        )
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _region_source("drop_region", self)
+
+
+def _region_source(name: str, op: CreateRegionOp | DropRegionOp) -> str:
+    leaves = "".join(f"        {key!r}: {leaf!r},\n" for key, leaf in op.partitions.items())
+    return (
+        f"op.{name}(\n    {op.code!r},\n    {{\n{leaves}    }},\n"
+        f"    schema={op.schema!r},\n    region_list={op.region_list!r},\n)"
+    )
+
+
+@Operations.register_operation("carry_function")
+class CarryFunctionOp(MigrateOperation):
+    """Create a function of the source in the layout's schema, from PostgreSQL's own text."""
+
+    def __init__(self, name: str, definition: str, *, schema: str) -> None:
+        self.name = name
+        self.definition = definition
+        self.schema = schema
+
+    @classmethod
+    def carry_function(
+        cls, operations: Operations, name: str, definition: str, *, schema: str
+    ) -> None:
+        """Create a function of the source in the layout's schema, from PostgreSQL's own text."""
+        operations.invoke(cls(name, definition, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Drop it."""
+        return DropCarriedOp("FUNCTION", self.name, schema=self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _text_source("carry_function", self.name, None, self.definition, self.schema)
+
+
+@Operations.register_operation("carry_trigger")
+class CarryTriggerOp(MigrateOperation):
+    """Create a trigger of the source on the layout's table, silent while regionkit moves rows."""
+
+    def __init__(self, name: str, table: str, definition: str, *, schema: str) -> None:
+        self.name = name
+        self.table = table
+        self.definition = definition
+        self.schema = schema
+
+    @classmethod
+    def carry_trigger(
+        cls, operations: Operations, name: str, table: str, definition: str, *, schema: str
+    ) -> None:
+        """Create a trigger of the source on the layout's table."""
+        operations.invoke(cls(name, table, definition, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Drop it."""
+        return DropCarriedOp("TRIGGER", self.name, table=self.table, schema=self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _text_source("carry_trigger", self.name, self.table, self.definition, self.schema)
+
+
+@Operations.register_operation("drop_carried")
+class DropCarriedOp(MigrateOperation):
+    """Drop a carried function or trigger."""
+
+    def __init__(self, kind: str, name: str, *, schema: str, table: str | None = None) -> None:
+        self.kind = kind
+        self.name = name
+        self.schema = schema
+        self.table = table
+
+    @classmethod
+    def drop_carried(
+        cls, operations: Operations, kind: str, name: str, *, schema: str, table: str | None = None
+    ) -> None:
+        """Drop a carried function or trigger."""
+        operations.invoke(cls(kind, name, schema=schema, table=table))
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _call("drop_carried", self.kind, self.name, table=self.table, schema=self.schema)
+
+
+def _text_source(method: str, name: str, table: str | None, definition: str, schema: str) -> str:
+    head = [repr(name)] + ([repr(table)] if table else [])
+    lines = definition.splitlines(keepends=True)
+    text = "\n        ".join(repr(line) for line in lines)
+    return (
+        f"op.{method}(\n    {', '.join(head)},\n    (\n        {text}\n    ),\n"
+        f"    schema={schema!r},\n)"
+    )
+
+
+# Carrying the operations out ----------------------------------------------------------------
+
+
+@Operations.implementation_for(CreateRegionalSchemaOp)
+def _create_regional_schema(operations: Operations, op: CreateRegionalSchemaOp) -> None:
+    operations.execute(f"CREATE SCHEMA IF NOT EXISTS {ddl.quote(op.schema)}")
+
+
+@Operations.implementation_for(DropRegionalSchemaOp)
+def _drop_regional_schema(operations: Operations, op: DropRegionalSchemaOp) -> None:
+    operations.execute(f"DROP SCHEMA {ddl.quote(op.schema)}")
+
+
+@Operations.implementation_for(CreateEnumOp)
+def _create_enum(operations: Operations, op: CreateEnumOp) -> None:
+    operations.execute(_verbatim(ddl.create_enum(op.schema, op.name, op.labels)))
+
+
+@Operations.implementation_for(DropEnumOp)
+def _drop_enum(operations: Operations, op: DropEnumOp) -> None:
+    operations.execute(f"DROP TYPE {ddl.quote(op.schema, op.name)}")
+
+
+@Operations.implementation_for(CreateSequenceOp)
+def _create_sequence(operations: Operations, op: CreateSequenceOp) -> None:
+    operations.execute(f"CREATE SEQUENCE {ddl.quote(op.schema, op.name)}")
+
+
+@Operations.implementation_for(DropSequenceOp)
+def _drop_sequence(operations: Operations, op: DropSequenceOp) -> None:
+    operations.execute(f"DROP SEQUENCE {ddl.quote(op.schema, op.name)}")
+
+
+@Operations.implementation_for(CreateRegionalTableOp)
+@Operations.implementation_for(CreateLinkOp)
+@Operations.implementation_for(CreateRegionListOp)
+def _create_table(operations: Operations, op: TableOp) -> None:
+    operations.invoke(op.create_table())
+
+
+@Operations.implementation_for(CreateKeyTableOp)
+def _create_key_table(operations: Operations, op: CreateKeyTableOp) -> None:
+    operations.invoke(op.create_table())
+    schema = op.schema
+    function, statement = ddl.create_key_function(schema, op.table_name, op.key_columns)
+    operations.execute(_verbatim(statement))
+    operations.execute(
+        _verbatim(ddl.create_key_trigger(schema, op.keeps, op.table_name, op.key_columns, function))
+    )
+
+
+@Operations.implementation_for(DropKeyTableOp)
+def _drop_key_table(operations: Operations, op: DropKeyTableOp) -> None:
+    trigger = f"{ddl.quote(op.table_name)} ON {ddl.quote(op.schema, op.keeps)}"
+    operations.execute(f"DROP TRIGGER {trigger}")
+    operations.execute(f"DROP FUNCTION {ddl.quote(op.schema, ddl.key_function(op.table_name))}()")
+    operations.execute(f"DROP TABLE {ddl.quote(op.schema, op.table_name)}")
+
+
+@Operations.implementation_for(CreateRegionOp)
+def _create_region(operations: Operations, op: CreateRegionOp) -> None:
+    for parent, leaf in op.partitions.items():
+        operations.execute(_verbatim(ddl.create_partition(op.schema, parent, leaf, op.code)))
+    operations.execute(_verbatim(ddl.insert_regions(op.schema, op.region_list, [op.code])))
+
+
+@Operations.implementation_for(DropRegionOp)
+def _drop_region(operations: Operations, op: DropRegionOp) -> None:
+    operations.execute(_verbatim(ddl.delete_region(op.schema, op.region_list, op.code)))
+    for parent, leaf in reversed(op.partitions.items()):
+        operations.execute(ddl.detach_partition(op.schema, parent, leaf))
+        operations.execute(f"DROP TABLE {ddl.quote(op.schema, leaf)}")
+
+
+@Operations.implementation_for(CarryFunctionOp)
+def _carry_function(operations: Operations, op: CarryFunctionOp) -> None:
+    operations.execute(_verbatim(op.definition))
+
+
+@Operations.implementation_for(CarryTriggerOp)
+def _carry_trigger(operations: Operations, op: CarryTriggerOp) -> None:
+    operations.execute(_verbatim(op.definition))
+
+
+@Operations.implementation_for(DropCarriedOp)
+def _drop_carried(operations: Operations, op: DropCarriedOp) -> None:
+    if op.kind == "TRIGGER":
+        operations.execute(f"DROP TRIGGER {ddl.quote(op.name)} ON {ddl.quote(op.schema, op.table)}")
+    else:
+        operations.execute(f"DROP {op.kind} {ddl.quote(op.schema, op.name)}")
+
+
+def _verbatim(statement: str) -> TextClause:
+    """Return a statement of which no colon is taken for a bound parameter."""
+    return text(ddl.escape_binds(statement))
+
+
+# Writing the operations down ------------------------------------------------------------------
+
+
+@renderers.dispatch_for(CreateRegionalSchemaOp)
+@renderers.dispatch_for(DropRegionalSchemaOp)
+@renderers.dispatch_for(CreateEnumOp)
+@renderers.dispatch_for(DropEnumOp)
+@renderers.dispatch_for(CreateSequenceOp)
+@renderers.dispatch_for(DropSequenceOp)
+@renderers.dispatch_for(CreateRegionOp)
+@renderers.dispatch_for(DropRegionOp)
+@renderers.dispatch_for(DropKeyTableOp)
+@renderers.dispatch_for(CarryFunctionOp)
+@renderers.dispatch_for(CarryTriggerOp)
+@renderers.dispatch_for(DropCarriedOp)
+def _render_plain(context: AutogenContext, op: Any) -> str:
+    return str(op.source())
+
+
+@renderers.dispatch_for(CreateRegionalTableOp)
+@renderers.dispatch_for(CreateLinkOp)
+@renderers.dispatch_for(CreateRegionListOp)
+@renderers.dispatch_for(CreateKeyTableOp)
+def _render_table(context: AutogenContext, op: TableOp) -> str:
+    """Write the call like Alembic's ``create_table``, under the operation's own name."""
+    plain = TableOp.create_table(op)
+    rendered = renderers.dispatch(plain)(context, plain)
+    assert isinstance(rendered, str)
+    head = rendered.replace("op.create_table(", f"op.{op.method}(", 1).removesuffix("\n)")
+    own = "".join(f",\n{name}={op.options[name]!r}" for name in op.own)
+    return f"{head}{own}\n)"

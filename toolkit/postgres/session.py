@@ -1,0 +1,169 @@
+"""Connections to PostgreSQL: opened here, with every setting that the work relies on."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import NullPool
+
+from toolkit.errors import ConnectionFailed, LockNotObtained, Refused
+from toolkit.postgres import ddl
+
+Connection = psycopg.Connection[TupleRow]
+
+#: The oldest target: before it, row movement by ``on update cascade`` was wrong.
+OLDEST_TARGET = 150000
+
+#: Text forms depend on these; every session that reads or writes data pins them.
+_PINNED = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "xmloption": "content",
+    "row_security": "off",
+    "standard_conforming_strings": "on",
+}
+
+
+def connect(url: str, *, role: str, autocommit: bool = True, timeout: int = 10) -> Connection:
+    """Open a connection whose text forms do not depend on the server's settings.
+
+    Args:
+        url: a libpq URL or connection string.
+        role: what it is for (``source``, ``postgres``); it stands in the error.
+        autocommit: whether statements commit by themselves outside ``transaction()``.
+        timeout: seconds to wait for the server.
+
+    Raises:
+        ConnectionFailed: nobody answers, or the login is refused.
+    """
+    try:
+        connection = psycopg.connect(
+            url,
+            autocommit=autocommit,
+            connect_timeout=timeout,
+            application_name="regionkit",
+        )
+    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
+        raise ConnectionFailed(
+            f"cannot connect to the {role} PostgreSQL: {first_line(error)}",
+            hint="check the URL, or start the lab with 'regionkit lab up'",
+        ) from None
+    with connection.transaction():
+        connection.execute(
+            "SELECT "
+            + ", ".join(
+                f"set_config({ddl.literal(name)}, {ddl.literal(value)}, false)"
+                for name, value in _PINNED.items()
+            )
+        )
+    return connection
+
+
+def first_line(error: psycopg.Error) -> str:
+    """Return the message of an error without PostgreSQL's DETAIL, which quotes row values."""
+    text = error.diag.message_primary or str(error).strip().partition("\n")[0]
+    return text.strip()
+
+
+def require_target_version(connection: Connection) -> None:
+    """Refuse a server on which moving a client would be wrong.
+
+    Raises:
+        Refused: PostgreSQL is older than 15.
+    """
+    if connection.info.server_version < OLDEST_TARGET:
+        raise Refused(
+            f"the target is PostgreSQL {connection.info.server_version // 10000}: moving rows "
+            "between partitions by a cascading key is right from 15 on",
+            hint="use PostgreSQL 15 or later as the target",
+        )
+
+
+def set_for_transaction(connection: Connection, settings: dict[str, str]) -> None:
+    """Set parameters until the end of the transaction."""
+    for name, value in settings.items():
+        connection.execute("SELECT set_config(%s, %s, true)", (name, value))
+
+
+def search_path(connection: Connection, schema: str) -> None:
+    """Set the session's search path to one schema."""
+    connection.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
+
+
+def engine(url: str, *, role: str) -> Engine:
+    """Return a SQLAlchemy engine over :func:`connect`, which takes every form that libpq takes."""
+
+    def creator() -> Any:
+        return connect(url, role=role, autocommit=False)
+
+    return create_engine("postgresql+psycopg://", creator=creator, poolclass=NullPool)
+
+
+def lock_key(name: str) -> int:
+    """Return the advisory lock key of a name: 63 bits of its digest."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+
+@contextmanager
+def exclusive(url: str, *, role: str, name: str, wait: float = 3.0) -> Iterator[Connection]:
+    """Hold a session advisory lock on a connection of its own.
+
+    Polled with ``pg_try_advisory_lock``, so that no session waits inside the server, where a
+    proxy or a cancelled client could leave it waiting.
+
+    Args:
+        url: of the server that is to be changed.
+        role: what the server is for.
+        name: what is locked, for example ``migrate bank_regional``.
+        wait: seconds to go on trying.
+
+    Raises:
+        LockNotObtained: somebody else holds it; the error says which session, and since when.
+    """
+    key = lock_key(f"regionkit {name}")
+    with connect(url, role=role) as connection:
+        deadline = time.monotonic() + wait
+        while True:
+            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone()
+            assert row is not None
+            if row[0]:
+                break
+            if time.monotonic() >= deadline:
+                raise LockNotObtained(
+                    f"another regionkit is at work on {name!r}{_holder(connection, key)}",
+                    hint="wait until it has finished ('regionkit status'), then run this again",
+                )
+            time.sleep(0.1)
+        try:
+            yield connection
+        finally:
+            if not connection.closed:
+                connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+
+
+def _holder(connection: Connection, key: int) -> str:
+    row = connection.execute(
+        """
+        SELECT a.pid, coalesce(a.usename, ''), coalesce(host(a.client_addr), 'local'),
+               a.backend_start
+        FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+        WHERE l.locktype = 'advisory' AND l.granted
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND l.classid::bigint = %s AND l.objid::bigint = %s
+        """,
+        (key >> 32, key & 0xFFFFFFFF),
+    ).fetchone()
+    if row is None:
+        return ""
+    return f": process {row[0]} of {row[1]} from {row[2]}, connected {row[3]:%Y-%m-%d %H:%M:%S}"
