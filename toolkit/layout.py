@@ -322,7 +322,7 @@ def is_generated(column: Column[object]) -> bool:
     if isinstance(column.server_default, Identity) or column.identity is not None:
         return True
     default = getattr(column.server_default, "arg", None)
-    text = str(getattr(default, "text", default) or "").lower()
+    text = str(getattr(default, "text", default)).lower()
     if (
         "nextval(" in text
         or "gen_random_uuid()" in text

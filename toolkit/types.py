@@ -22,6 +22,8 @@ _FORM = re.compile(
     re.X | re.I,
 )
 
+_COLLATION = re.compile(r"""\s+collate\s+(?:"(?:[^"]|"")*"|\S+)""", re.I)
+
 _DIALECT: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 #: Spellings that PostgreSQL's ``format_type`` turns into another one.
@@ -112,6 +114,7 @@ def postgres_type(type_: TypeEngine[Any]) -> PostgresType:
 
 def parse(text: str) -> PostgresType:
     """Take a type's text apart: ``numeric(12,2)[]`` or ``timestamp(3) with time zone``."""
+    text = _COLLATION.sub("", text)
     match = _FORM.match(text)
     if match is None:
         return PostgresType(text.strip())
@@ -121,9 +124,14 @@ def parse(text: str) -> PostgresType:
     for suffix in ("with time zone", "without time zone"):
         if folded.endswith(suffix):
             folded, tail = folded.removesuffix(suffix).strip(), suffix
+    if folded.startswith("interval "):
+        # The fields restrict what is stored, not how: "interval day to second".
+        folded = "interval"
     spelled = head if '"' in head else folded
     name = f"{folded} {tail}" if tail else _ALIASES.get(folded, spelled)
     arguments = tuple(
         int(part) for part in (match["arguments"] or "").split(",") if part.strip().isdigit()
     )
+    if folded == "float" and arguments and arguments[0] <= 24:
+        name, arguments = "real", ()
     return PostgresType(name, arguments, (match["array"] or "").count("["))

@@ -46,10 +46,13 @@ class Array(BsonType):
         """The element's reasons, and the lower bound."""
         return "; or ".join(filter(None, (_LOWER_BOUND, self.element.refusal)))
 
-    @property
-    def least(self) -> Any:
-        """The empty array."""
-        return []
+    def not_null(self, path: str) -> Schema:
+        """Refuse: an index has one entry for each element, so no unique one is made.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(path)
 
     def schema(self, nullable: bool) -> tuple[Schema, ...]:
         """Return arrays of the element's type, or of arrays: dimensions are not enforced."""

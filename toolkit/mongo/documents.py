@@ -9,7 +9,6 @@ from typing import Any
 
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
-from bson.min_key import MinKey
 
 from toolkit.mongo.numerics import (
     DECIMAL_REFUSAL,
@@ -17,7 +16,7 @@ from toolkit.mongo.numerics import (
     decimal_text,
     exact_decimal,
 )
-from toolkit.mongo.values import BsonType, ValueRefused, ordered_items, wrong
+from toolkit.mongo.values import BsonType, Schema, ValueRefused, ordered_items, wrong
 
 #: MongoDB's limit of nesting; the document that holds the value is the first level.
 DEPTH = 100
@@ -41,10 +40,13 @@ class Json(BsonType):
     array_like = True
     refusal = f"{DECIMAL_REFUSAL}; or {_TOO_DEEP}; or {_NULL}"
 
-    @property
-    def least(self) -> Any:
-        """What sorts before every value."""
-        return MinKey()
+    def not_null(self, path: str) -> Schema:
+        """Refuse: several BSON types share no range, and no unique index is made over them.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(path)
 
     def read_expression(self, column: str) -> tuple[str, ...]:
         """Return the text, in which numbers keep their scale."""

@@ -25,8 +25,9 @@ _MILLISECONDS_A_DAY = 86_400_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
-#: The least value of BSON's date.
-LEAST_DATE = DatetimeMS(-(2**63))
+#: A bound for index filters. Clients that read a date beyond Python's fail to list the indexes, so
+#: it is not the least date: the filter names both of its sides.
+_YEAR_1 = datetime(1, 1, 1, tzinfo=UTC)
 
 INFINITY_REFUSAL = "infinity, which BSON's date cannot hold"
 
@@ -41,6 +42,10 @@ def _milliseconds(value: object) -> int | None:
     return (aware - _EPOCH) // _MILLISECOND
 
 
+def _any_date(path: str) -> Schema:
+    return {"$or": [{path: {"$gte": _YEAR_1}}, {path: {"$lt": _YEAR_1}}]}
+
+
 @dataclass(frozen=True)
 class Day(BsonType):
     """``date``: date at 00:00 UTC."""
@@ -48,10 +53,9 @@ class Day(BsonType):
     bson = ("date",)
     refusal = INFINITY_REFUSAL
 
-    @property
-    def least(self) -> Any:
-        """The least date."""
-        return LEAST_DATE
+    def not_null(self, path: str) -> Schema:
+        """Return the filter for a date."""
+        return _any_date(path)
 
     def read_expression(self, column: str) -> tuple[str, ...]:
         """Return the days since 2000 as four bytes."""
@@ -99,10 +103,9 @@ class Timestamp(BsonType):
     bson = ("date",)
     refusal = INFINITY_REFUSAL
 
-    @property
-    def least(self) -> Any:
-        """The least date."""
-        return LEAST_DATE
+    def not_null(self, path: str) -> Schema:
+        """Return the filter for a date."""
+        return _any_date(path)
 
     def schema(self, nullable: bool) -> tuple[Schema, ...]:
         """Return the date's type and the microseconds' bounds."""
@@ -157,10 +160,9 @@ class Interval(BsonType):
     bson = ("object",)
     refusal = "an infinite interval"
 
-    @property
-    def least(self) -> Any:
-        """The empty subdocument."""
-        return {}
+    def not_null(self, path: str) -> Schema:
+        """Return the filter for a subdocument."""
+        return {path: {"$gte": {}}}
 
     def schema(self, nullable: bool) -> tuple[Schema, ...]:
         """Return the three parts."""

@@ -70,10 +70,9 @@ class Integer(BsonType):
     small: bool = False
     bson = ("int",)
 
-    @property
-    def least(self) -> Any:
-        """Minus infinity: numbers of all types sort together."""
-        return -math.inf
+    def not_null(self, path: str) -> Schema:
+        """Return the filter for a number that cannot be NaN."""
+        return {path: {"$gte": -math.inf}}
 
     def schema(self, nullable: bool) -> tuple[Schema, ...]:
         """Return the type, and the bounds of a smallint."""
@@ -104,10 +103,9 @@ class BigInteger(BsonType):
 
     bson = ("long",)
 
-    @property
-    def least(self) -> Any:
-        """Minus infinity: numbers of all types sort together."""
-        return -math.inf
+    def not_null(self, path: str) -> Schema:
+        """Return the filter for a number that cannot be NaN."""
+        return {path: {"$gte": -math.inf}}
 
     def read_expression(self, column: str) -> tuple[str, ...]:
         """Return the value as int8."""
@@ -139,10 +137,9 @@ class Numeric(BsonType):
     bson = ("decimal",)
     refusal = DECIMAL_REFUSAL
 
-    @property
-    def least(self) -> Any:
-        """Minus infinity: numbers of all types sort together."""
-        return -math.inf
+    def not_null(self, path: str) -> Schema:
+        """Return the filter for a number, or NaN, which is in no range."""
+        return {"$or": [{path: {"$gte": -math.inf}}, {path: math.nan}]}
 
     def read_expression(self, column: str) -> tuple[str, ...]:
         """Return the text, which keeps the scale."""
@@ -181,10 +178,9 @@ class Double(BsonType):
     single: bool = False
     bson = ("double",)
 
-    @property
-    def least(self) -> Any:
-        """Minus infinity: numbers of all types sort together."""
-        return -math.inf
+    def not_null(self, path: str) -> Schema:
+        """Return the filter for a number, or NaN, which is in no range."""
+        return {"$or": [{path: {"$gte": -math.inf}}, {path: math.nan}]}
 
     def read_expression(self, column: str) -> tuple[str, ...]:
         """Return float8, to which a float4 widens exactly."""
@@ -224,10 +220,9 @@ class Truth(BsonType):
 
     bson = ("bool",)
 
-    @property
-    def least(self) -> Any:
-        """False."""
-        return False
+    def not_null(self, path: str) -> Schema:
+        """Return the filter for a truth value."""
+        return {path: {"$gte": False}}
 
     def read_expression(self, column: str) -> tuple[str, ...]:
         """Return the boolean."""

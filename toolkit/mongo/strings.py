@@ -37,10 +37,9 @@ class String(BsonType):
         """Whether it is the text form of another type."""
         return bool(self.form_of)
 
-    @property
-    def least(self) -> Any:
-        """The empty string."""
-        return ""
+    def not_null(self, path: str) -> Schema:
+        """Return the filter for a string."""
+        return {path: {"$gte": ""}}
 
     def schema(self, nullable: bool) -> tuple[Schema, ...]:
         """Return the type, the length and the labels, and what a text form stands for."""
@@ -77,10 +76,9 @@ class Bytes(BsonType):
 
     bson = ("binData",)
 
-    @property
-    def least(self) -> Any:
-        """No bytes: binaries sort by length first."""
-        return Binary(b"", 0)
+    def not_null(self, path: str) -> Schema:
+        """Return the filter for a binary; binaries sort by length first."""
+        return {path: {"$gte": Binary(b"", 0)}}
 
     def read_expression(self, column: str) -> tuple[str, ...]:
         """Return the bytes."""
@@ -106,10 +104,9 @@ class Uuid(BsonType):
 
     bson = ("binData",)
 
-    @property
-    def least(self) -> Any:
-        """No bytes: binaries sort by length first."""
-        return Binary(b"", 0)
+    def not_null(self, path: str) -> Schema:
+        """Return the filter for a binary; binaries sort by length first."""
+        return {path: {"$gte": Binary(b"", 0)}}
 
     def read_expression(self, column: str) -> tuple[str, ...]:
         """Return the sixteen bytes."""

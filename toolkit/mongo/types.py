@@ -15,14 +15,13 @@ from bson.raw_bson import RawBSONDocument
 
 from toolkit.mongo.arrays import Array
 from toolkit.mongo.documents import Json
-from toolkit.mongo.moments import LEAST_DATE, Day, Interval, Timestamp
+from toolkit.mongo.moments import Day, Interval, Timestamp
 from toolkit.mongo.numerics import BigInteger, Double, Integer, Numeric, Truth
 from toolkit.mongo.strings import Bytes, String, Uuid
 from toolkit.mongo.values import MISSING, BsonType, Schema, ValueRefused
 from toolkit.types import PostgresType
 
 __all__ = [
-    "LEAST_DATE",
     "MISSING",
     "VERIFY_OPTIONS",
     "BsonType",

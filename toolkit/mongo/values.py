@@ -72,6 +72,7 @@ class BsonType(ABC):
         as_text: whether values travel as PostgreSQL's text form, for want of a BSON type.
         array_like: whether a value can be a BSON array, so that an index has one entry for each
             element.
+        folds_case: whether the SQL type compares without case.
         refusal: why a cell can be refused; empty where none can.
     """
 
@@ -79,12 +80,15 @@ class BsonType(ABC):
     bson: ClassVar[tuple[str, ...]]
     as_text: bool = False
     array_like: ClassVar[bool] = False
+    folds_case: bool = False
     refusal: str = ""
 
-    @property
     @abstractmethod
-    def least(self) -> Any:
-        """A value that no value of the first field sorts before, for the filters of indexes."""
+    def not_null(self, path: str) -> Schema:
+        """Return a filter for a partial index that holds for every value but null.
+
+        It is a range, because the planner cannot prove that an equality lies within ``$type``.
+        """
 
     def schema(self, nullable: bool) -> tuple[Schema, ...]:
         """Return the fragment of ``$jsonSchema`` of each field, in the order of ``suffixes``."""
