@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -198,34 +197,17 @@ def _raise(error: BaseException | None, schema: str) -> NoReturn:
     raise RegionkitError(f"migrating {schema!r} failed: {error}") from error
 
 
-class _Recorder(Operations):
-    """Operations that are noted instead of carried out."""
-
-    def __init__(self) -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
-            context = MigrationContext.configure(
-                dialect_name="postgresql", opts={"as_sql": True, "output_buffer": io.StringIO()}
-            )
-        super().__init__(context)
-        self.seen: list[MigrateOperation] = []
-
-    def invoke(self, operation: MigrateOperation) -> Any:
-        """Note an operation."""
-        self.seen.append(operation)
-        return None
-
-
-def _recorded(body: Any) -> list[MigrateOperation]:
+def _recorded(body: Callable[[], None]) -> list[MigrateOperation]:
     """Return the operations that a revision's ``upgrade`` or ``downgrade`` consists of."""
-    recorder = _Recorder()
-    with Operations.context(recorder.migration_context):
-        # ``op`` is a proxy for whatever is installed; install the recorder in its place.
-        recorder._install_proxy()
-        try:
-            body()
-        finally:
-            recorder._remove_proxy()
-    return recorder.seen
+    seen: list[MigrateOperation] = []
+    context = MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": io.StringIO()}
+    )
+    with Operations.context(context) as operations:
+        # Alembic installs its own class behind ``op``, so the instance is told to note, not do.
+        operations.invoke = seen.append  # type: ignore[method-assign,assignment]
+        body()
+    return seen
 
 
 def step(op: MigrateOperation, server: str) -> Step:

@@ -113,7 +113,8 @@ _QUERIES = {
                || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
                || coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '')
                || CASE WHEN a.attidentity <> '' THEN ' identity ' || a.attidentity::text ELSE '' END
-               || CASE WHEN a.attgenerated <> '' THEN ' generated ' || a.attgenerated::text ELSE '' END
+               || CASE WHEN a.attgenerated <> '' THEN ' generated ' || a.attgenerated::text
+                       ELSE '' END
                || coalesce(' collate ' || (SELECT collname FROM pg_collation
                                            WHERE oid = a.attcollation
                                              AND collname <> 'default'), '')

@@ -1,0 +1,136 @@
+"""What the engine asks of a backend.
+
+To add a backend, write a class with these methods and give it to :func:`toolkit.migrate.engine`.
+The engine holds the lock, plans the chunks, hands them to workers and counts; the backend copies a
+chunk and notes its checkpoint so that a crash leaves both or neither (or, where that is not
+possible, so that copying the chunk again changes nothing). The engine knows neither SQL nor BSON:
+it hands the source to the backend, and the backend's canonical expressions to the source.
+
+The methods are called in this order: ``lock``, ``check``, ``values_refused``; then ``begin`` or
+``resume``; ``prepare``; ``workers``; ``finish``. Verification asks the methods below the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from toolkit.config import Configuration
+from toolkit.digest import Digest, RowDigest
+from toolkit.findings import Finding
+from toolkit.journal import Chunk, Run
+from toolkit.postgres.session import Connection
+from toolkit.postgres.source import Source
+
+
+class Worker(Protocol):
+    """Copies chunks over connections of its own."""
+
+    def copy(self, chunk: Chunk) -> int:
+        """Copy one chunk and note its checkpoint; return how many rows.
+
+        Raises:
+            Interrupted: a server failed; the chunk is either copied and noted, or neither.
+            LockNotObtained: a newer run has taken over.
+        """
+        ...
+
+
+class Target(Protocol):
+    """A layout on one server, as the target of a migration."""
+
+    backend: str
+
+    @property
+    def server(self) -> str:
+        """The name of the server that the rows go to."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """Where the rows go, for messages."""
+        ...
+
+    def lock(self) -> AbstractContextManager[object]:
+        """Hold the lock that keeps a second migration out.
+
+        Raises:
+            LockNotObtained: somebody else holds it.
+        """
+        ...
+
+    def check(self, source: Source) -> None:
+        """Refuse a target that cannot take the rows; write nothing."""
+        ...
+
+    def values_refused(self, source: Source, connection: Connection) -> list[Finding]:
+        """Return the cells of the source that the target cannot hold exactly; write nothing."""
+        ...
+
+    def run(self) -> Run | None:
+        """Return how far the migration has come; ``None`` if it never started."""
+        ...
+
+    def chunks(self) -> list[tuple[Chunk, int | None]]:
+        """Return the journaled chunks with their rows, ``None`` for those still to be copied."""
+        ...
+
+    def begin(self, fingerprint: str, chunks: Sequence[Chunk]) -> Run:
+        """Note the start of a migration."""
+        ...
+
+    def resume(self, fingerprint: str) -> Run:
+        """Note another start; whoever ran before may not write any more."""
+        ...
+
+    def prepare(self, run: Run) -> None:
+        """Take out of the way what slows a load down."""
+        ...
+
+    def workers(
+        self, source: Source, run: Run
+    ) -> AbstractContextManager[Callable[[], AbstractContextManager[Worker]]]:
+        """Return what opens a worker."""
+        ...
+
+    def finish(self, run: Run, progress: Callable[[str], None]) -> None:
+        """Put back what ``prepare`` took away, and note that the migration is finished."""
+        ...
+
+    # Verification ----------------------------------------------------------------------------
+
+    def canonical(self, name: str) -> list[str]:
+        """Return SQL for the canonical texts of a source table's columns, over alias ``t``."""
+        ...
+
+    def key_cells(self, name: str) -> list[int]:
+        """Return which of the canonical cells are the key; none where there is no key."""
+        ...
+
+    def digests(self, name: str) -> dict[str | None, Digest]:
+        """Return the digest of what is in the target, per region."""
+        ...
+
+    def row_digests(self, name: str) -> Iterator[RowDigest]:
+        """Yield the digest of every row that is in the target."""
+        ...
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return rows per table and region; the empty string stands for global tables."""
+        ...
+
+    def audit(self) -> Iterator[Finding]:
+        """Compare what the layout adds with the data, both ways."""
+        ...
+
+    def invariants(self, project: Configuration) -> Iterator[tuple[str, Finding | None]]:
+        """Run the declared invariants; yield each name with what it found.
+
+        One that is not declared for this backend is not yielded: the report says so.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Drop the target's entries from the journal, after its tables are gone."""
+        ...
