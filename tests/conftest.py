@@ -1,0 +1,32 @@
+"""Servers for the tests: one embedded PostgreSQL and one mongod for the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from toolkit.lab import Lab, temporary_lab
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Lab]:
+    """Real servers, gone with the test process, however it ends."""
+    with temporary_lab(fast=True) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def postgres_url(servers: Lab) -> str:
+    """URL of a PostgreSQL 18 with a superuser."""
+    url = servers.url("postgres")
+    assert url is not None
+    return url
+
+
+@pytest.fixture(scope="session")
+def mongo_url(servers: Lab) -> str:
+    """URL of a mongod that is a replica set of one."""
+    url = servers.url("mongo")
+    assert url is not None
+    return url
