@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from toolkit.config import Configuration
@@ -34,13 +34,18 @@ class Forecast:
     refusals: list[Refusal]
     values: list[Finding]
 
+    @property
+    def acceptable(self) -> bool:
+        """Whether every row can be moved."""
+        return not self.refusals and not self.values
+
     def require_acceptable(self, place: str) -> None:
         """Raise unless every row can be moved.
 
         Raises:
             Refused: some cannot; each reason is named with its keys.
         """
-        if not self.refusals and not self.values:
+        if self.acceptable:
             return
         lines = [
             f"{refusal.table}: {refusal.reason}: {len(refusal.keys)} row(s): "
@@ -112,6 +117,7 @@ def migrate(
     progress: Progress,
     *,
     resume_only: bool = False,
+    refused: Callable[[Forecast], None] = lambda _: None,
 ) -> Outcome:
     """Copy every row of the source into the target, once.
 
@@ -124,6 +130,7 @@ def migrate(
         project: the operator's configuration.
         progress: where to report.
         resume_only: refuse unless there is a migration to go on with.
+        refused: called with the forecast before a refusal is raised, so that keys can be kept.
 
     Raises:
         Refused: rows cannot be placed, or the target holds foreign data; nothing was written.
@@ -132,18 +139,18 @@ def migrate(
     """
     outcome = Outcome()
     fingerprint = project.fingerprint()
-    with target.lock(), source.open():
+    with target.lock():
         clock = _Clock(outcome.seconds)
         progress.watcher.phase("checking")
-        target.check(source)
         run = target.run()
         if run is None and resume_only:
             raise UsageError(
                 f"there is no migration into {target.place} to resume",
                 hint="start one with 'regionkit migrate'",
             )
-        with source.reader() as connection:
-            plan = forecast(source, connection, target, layout, project)
+        plan = dry_run(source, target, layout, project)
+        if not plan.acceptable:
+            refused(plan)
         plan.require_acceptable(target.place)
         clock.lap("check")
         if run is None:
@@ -153,12 +160,15 @@ def migrate(
             run = target.resume(fingerprint)
         journaled = target.chunks()
         outcome.already = _rows(journaled)
-        if run.state is not State.finished:
-            if run.state is State.copying:
-                progress.watcher.phase("copying")
-                target.prepare(run)
+        if run.state is State.copying:
+            progress.watcher.phase("copying")
+            target.prepare(run)
+            # A snapshot of its own, taken after the journal was written: a worker within the
+            # source's database sees its checkpoint under the snapshot that it copies from.
+            with source.open():
                 _copy(source, target, project, progress, plan, journaled, outcome, run)
-                clock.lap("copy")
+            clock.lap("copy")
+        if run.state is not State.finished:
             progress.watcher.phase("finishing")
             target.finish(run, progress.watcher.detail)
             clock.lap("finish")

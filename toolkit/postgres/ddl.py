@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from sqlalchemy import TextClause, text
 from sqlalchemy.dialects import postgresql
 
 from toolkit.extras import MOVING
 from toolkit.names import shorten
 
-_BIND = re.compile(r"(?<![:\w\\]):(?=\w)")
-_PREPARER = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+#: What ``text()`` reads as a bound parameter, or as a colon that was escaped.
+_COLON = re.compile(r"(?<![:\w]):\w|\\:")
+# "named", because the other styles write % twice, which only SQLAlchemy's own execution undoes.
+_PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 
 
 def quote(*names: str | None) -> str:
@@ -48,8 +51,17 @@ def create_partition(schema: str, parent: str, leaf: str, region: str) -> str:
 
 
 def escape_binds(sql: str) -> str:
-    """Return SQL of which SQLAlchemy's ``text()`` takes no colon for a bound parameter."""
-    return _BIND.sub(r"\\:", sql)
+    """Return SQL of which SQLAlchemy's ``text()`` makes ``sql`` again, colon by colon.
+
+    All colons are escaped as soon as one needs it: ``text()`` takes an escape back only where no
+    bare colon follows the same word.
+    """
+    return sql.replace(":", "\\:") if _COLON.search(sql) else sql
+
+
+def verbatim(statement: str) -> TextClause:
+    """Return a statement for SQLAlchemy to execute as it is: no parameters, colons and % kept."""
+    return text(escape_binds(statement))
 
 
 def key_function(key_table: str) -> str:

@@ -40,7 +40,13 @@ def run(config: Path) -> None:
         "transaction_per_migration": True,
     }
     if context.is_offline_mode():
-        context.configure(dialect_name="postgresql", literal_binds=True, **options)
+        # "named", because the default style writes every % of a literal twice.
+        context.configure(
+            dialect_name="postgresql",
+            dialect_opts={"paramstyle": "named"},
+            literal_binds=True,
+            **options,
+        )
         with context.begin_transaction():
             context.execute(f"CREATE SCHEMA IF NOT EXISTS {ddl.quote(JOURNAL_SCHEMA)}")
             context.run_migrations()

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import SchemaItem
+from sqlalchemy.sql.elements import ClauseElement
 
 from toolkit.errors import Refused
 from toolkit.extras import Extra, ExtraKind, guarded, in_schemas
@@ -56,7 +57,7 @@ branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 
 # What this revision was generated from. ``regionkit generate --check`` compares it.
-model_digest = "${model_digest}"
+model_digest = "${"" if model_digest is UNDEFINED else model_digest}"
 
 
 def upgrade() -> None:
@@ -188,7 +189,18 @@ def generate(
 
 def render(found: Sequence[MigrateOperation]) -> str:
     """Return operations as the body of ``upgrade()`` or ``downgrade()``."""
-    context = MigrationContext.configure(dialect_name="postgresql")
+    # "named", because the default style writes every % of an expression twice.
+    context = MigrationContext.configure(
+        dialect_name="postgresql", dialect_opts={"paramstyle": "named"}
+    )
+    plain = context.impl.render_ddl_sql_expr
+
+    def escaped(expr: ClauseElement, is_server_default: bool = False, **options: Any) -> str:
+        # Alembic writes an index's expression as literal_column(), everything else as text().
+        sql = plain(expr, is_server_default=is_server_default, **options)
+        return sql if options.get("is_index") else ddl.escape_binds(sql)
+
+    context.impl.render_ddl_sql_expr = escaped  # type: ignore[method-assign]
     return render_python_code(ops.UpgradeOps(list(found)), migration_context=context)
 
 

@@ -129,6 +129,7 @@ _QUERIES = {
     "constraints": """
         SELECT c.relname || '.' || o.conname,
                pg_get_constraintdef(o.oid) || CASE WHEN o.convalidated THEN '' ELSE ' NOT VALID' END
+               || coalesce(' comment ' || obj_description(o.oid, 'pg_constraint'), '')
         FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
         WHERE c.relnamespace = %(schema)s
           AND NOT (o.contype = 'f' AND o.conparentid <> 0 AND c.relkind = 'p')
@@ -141,7 +142,9 @@ _QUERIES = {
         WHERE i.relnamespace = %(schema)s
     """,
     "triggers": """
-        SELECT c.relname || '.' || t.tgname, pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text
+        SELECT c.relname || '.' || t.tgname,
+               pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text
+               || coalesce(' comment ' || obj_description(t.oid, 'pg_trigger'), '')
         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         WHERE c.relnamespace = %(schema)s AND NOT t.tgisinternal
     """,

@@ -29,11 +29,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.sql.elements import ClauseElement
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.sql.elements import ClauseElement, Label
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from toolkit.errors import Refused
 from toolkit.layout import Layout, RegionalTable, Scope, decide
@@ -41,11 +42,17 @@ from toolkit.names import NamePool, shorten
 from toolkit.placement import ForeignKey, Placement, Role
 from toolkit.postgres import ddl
 from toolkit.topology import Topology
+from toolkit.types import PostgresNamed, postgres_type
 
 #: The key of ``Table.info`` under which the layout says what a table is.
 INFO = "regionkit"
 
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+
+#: A sequence in a default, as a model or PostgreSQL writes it.
+_NEXTVAL = re.compile(r"nextval\(\s*'(?P<name>(?:[^']|'')+)'(?:::regclass)?\s*\)", re.I)
+#: The name at the end of a dotted one.
+_LAST_NAME = re.compile(r'(?:"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[^".]+))$')
 
 
 class Part(StrEnum):
@@ -123,10 +130,11 @@ class _Builder:
         self.region = layout.region_column
         self.enums: dict[str, postgresql.ENUM] = {}
         # Constraint names are unique per table and index names per schema: one pool is simpler,
-        # and names that come from the source are never in it.
-        self.names = NamePool(_source_names(layout))
+        # and names that come from the source are never given out.
+        self.names = NamePool((*_source_names(layout), *_relations(layout)))
 
     def build(self) -> MetaData:
+        self._refuse_equal_names()
         for key, table in self.layout.shared.items():
             self._shared_table(key, table)
         self._region_list()
@@ -137,10 +145,21 @@ class _Builder:
             self._foreign_keys(key, table)
         for key, regional in self.layout.regional.items():
             self._foreign_keys(key, regional.table)
-        for regional in self.layout.regional.values():
-            self._cascade_indexes(regional)
+        for key in (*self.layout.regional, *self.layout.shared):
+            self._cascade_indexes(key)
         _create_what_metadata_cannot_hold(self.metadata)
         return self.metadata
+
+    def _refuse_equal_names(self) -> None:
+        found: dict[str, str] = {}
+        for key in (*self.layout.regional, *self.layout.shared):
+            other = found.setdefault(self.layout.table(key).name, key)
+            if other != key:
+                raise Refused(
+                    f"tables {other!r} and {key!r} would both be "
+                    f"{self.layout.table(key).name!r} in schema {self.schema!r}",
+                    hint="rename one of them in the source, or leave it out of the MetaData",
+                )
 
     def _target(self, key: str) -> Table:
         return self.metadata.tables[f"{self.schema}.{self.layout.table(key).name}"]
@@ -158,8 +177,10 @@ class _Builder:
         for constraint in table.constraints:
             if isinstance(constraint, UniqueConstraint):
                 self._unique_constraint(constraint, target, ())
+            elif isinstance(constraint, postgresql.ExcludeConstraint):
+                target.append_constraint(_copied(constraint, target))
         self._checks(table, target)
-        for index in table.indexes:
+        for index in _in_order(table.indexes):
             self._index(index, target, ())
 
     def _region_list(self) -> None:
@@ -181,7 +202,12 @@ class _Builder:
             name,
             self.metadata,
             *(
-                Column(link_column, self._type(root.columns[column].type), nullable=False)
+                Column(
+                    link_column,
+                    self._type(root.columns[column].type),
+                    nullable=False,
+                    autoincrement=False,
+                )
                 for column, link_column in layout.link_columns.items()
             ),
             Column(self.region, Text, nullable=False),
@@ -222,7 +248,7 @@ class _Builder:
                     hint="drop it from the model, and check it with an [[invariant]] instead",
                 )
         self._checks(table, target)
-        for index in table.indexes:
+        for index in _in_order(table.indexes):
             self._index(index, target, (self.region,) if index.unique else ())
         for unique in regional.uniques:
             if unique.scope is Scope.key_table:
@@ -234,7 +260,12 @@ class _Builder:
             name,
             self.metadata,
             *(
-                Column(column, self._type(regional.table.columns[column].type), nullable=False)
+                Column(
+                    column,
+                    self._type(regional.table.columns[column].type),
+                    nullable=False,
+                    autoincrement=False,
+                )
                 for column in columns
             ),
             PrimaryKeyConstraint(*columns, name=self.names.claim(f"{name}_pkey")),
@@ -257,7 +288,7 @@ class _Builder:
         elif isinstance(column.server_default, Computed):
             arguments.append(
                 Computed(
-                    ddl.escape_binds(_text(column.server_default.sqltext)),
+                    ddl.escape_binds(self._in_target(_text(column.server_default.sqltext))),
                     persisted=column.server_default.persisted,
                 )
             )
@@ -280,25 +311,30 @@ class _Builder:
         serial = isinstance(table, Table) and table.autoincrement_column is column
         if default is None and not serial:
             return None
-        if serial and (default is None or "nextval(" in default):
-            name = shorten(f"{table.name}_{column.name}_seq")
-            if default is not None and (named := re.search(r"nextval\('([^']+)'", default)):
-                name = named[1].rpartition(".")[2].strip('"')
-            start = Sequence(name, schema=self.schema, metadata=self.metadata)
-            start.info["owned_by"] = (table.name, column.name)
-            return text(f"nextval({ddl.literal(ddl.quote(self.schema, name))}::regclass)")
-        assert default is not None
-        if self.layout.default_schema is not None:
-            # A default names a type or a sequence of the source's schema in these two places only.
-            source = re.escape(self.layout.default_schema)
-            default = re.sub(
-                rf"""(::|nextval\(')"?{source}"?\.""",
-                lambda found: f"{found[1]}{ddl.quote(self.schema)}.",
-                default,
-            )
-        return text(ddl.escape_binds(default))
+        if default is None:
+            default = f"nextval('{shorten(f'{table.name}_{column.name}_seq')}')"
+        default = _NEXTVAL.sub(lambda found: self._sequence(found["name"], column), default)
+        return text(ddl.escape_binds(self._in_target(default)))
+
+    def _sequence(self, name: str, column: Column[Any]) -> str:
+        """Return the call that draws from the target's sequence, which it adds to the layout."""
+        last = _LAST_NAME.search(name.replace("''", "'"))
+        assert last is not None
+        name = (last["quoted"] or last["plain"]).replace('""', '"')
+        sequence = Sequence(name, schema=self.schema, metadata=self.metadata)
+        sequence.info["owned_by"] = (column.table.name, column.name)
+        return f"nextval({ddl.literal(ddl.quote(self.schema, name))}::regclass)"
+
+    def _in_target(self, sql: str) -> str:
+        """Return an expression whose casts name the target's types instead of the source's."""
+        if self.layout.default_schema is None:
+            return sql
+        source = re.escape(self.layout.default_schema)
+        return re.sub(rf'::"?{source}"?\.', lambda _: f"::{ddl.quote(self.schema)}.", sql)
 
     def _type(self, type_: TypeEngine[Any]) -> TypeEngine[Any]:
+        if isinstance(type_, TypeDecorator):
+            return self._type(type_.load_dialect_impl(_DIALECT))
         if isinstance(type_, postgresql.DOMAIN):
             raise Refused(
                 f"domain {type_.name!r} is not carried yet",
@@ -306,14 +342,26 @@ class _Builder:
             )
         if isinstance(type_, postgresql.ARRAY) and isinstance(type_.item_type, Enum):
             return postgresql.ARRAY(self._type(type_.item_type), dimensions=type_.dimensions)
-        if not isinstance(type_, Enum) or not type_.native_enum:
-            return type_
-        name = str(type_.name)
-        if name not in self.enums:
-            self.enums[name] = postgresql.ENUM(
-                *type_.enums, name=name, schema=self.schema, metadata=self.metadata
+        if isinstance(type_, Enum) and type_.native_enum:
+            return self._enum(type_)
+        if type(type_).__module__.partition(".")[0] not in ("sqlalchemy", "toolkit"):
+            # A revision could not import a class of the operator's own.
+            return PostgresNamed(type_.compile(dialect=_DIALECT))
+        return type_
+
+    def _enum(self, type_: Enum) -> TypeEngine[Any]:
+        name, labels = str(type_.name), list(type_.enums)
+        found = self.enums.get(name)
+        if found is None:
+            found = postgresql.ENUM(*labels, name=name, schema=self.schema, metadata=self.metadata)
+            self.enums[name] = found
+        elif found.enums != labels:
+            raise Refused(
+                f"two enum types are called {name!r}: {', '.join(found.enums)}; "
+                f"and {', '.join(labels)}",
+                hint="give one of them another name in the source and in the model",
             )
-        return self.enums[name]
+        return found
 
     # Constraints and indexes ---------------------------------------------------------------
 
@@ -344,7 +392,7 @@ class _Builder:
                 name=name,
                 deferrable=constraint.deferrable,
                 initially=constraint.initially,
-                **_dialect_options(constraint.dialect_kwargs, target),
+                **self._options(constraint.dialect_kwargs),
             )
         )
 
@@ -358,16 +406,11 @@ class _Builder:
         for check in sorted(checks, key=lambda check: (str(check.name), _text(check.sqltext))):
             name = _given(check.name) or self.names.claim(f"{target.name}_check")
             target.append_constraint(
-                CheckConstraint(ddl.escape_binds(_text(check.sqltext)), name=name)
+                CheckConstraint(ddl.escape_binds(self._in_target(_text(check.sqltext))), name=name)
             )
 
     def _index(self, index: Index, target: Table, more: tuple[str, ...]) -> None:
-        parts: list[Any] = [
-            target.columns[part.name]
-            if isinstance(part, Column)
-            else text(ddl.escape_binds(_text(part)))
-            for part in index.expressions
-        ]
+        parts: list[Any] = [self._index_part(part, target) for part in index.expressions]
         parts.extend(target.columns[name] for name in more)
         name = _given(index.name) or self.names.claim(f"{target.name}_idx")
         target.append_constraint(
@@ -375,9 +418,35 @@ class _Builder:
                 name,
                 *parts,
                 unique=index.unique,
-                **_dialect_options(index.dialect_kwargs, target),
+                **self._options(index.dialect_kwargs),
             )
         )
+
+    def _options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the PostgreSQL options of a constraint or index, for the target's table."""
+        carried: dict[str, Any] = {}
+        for name, value in options.items():
+            # The tables are empty when the indexes are made, and a parent allows no CONCURRENTLY.
+            if not name.startswith("postgresql_") or name == "postgresql_concurrently":
+                continue
+            if name == "postgresql_where" and value is not None:
+                clause = _text(value)
+                carried[name] = text(ddl.escape_binds(self._in_target(clause)))
+            elif value and name == "postgresql_include":
+                carried[name] = [getattr(column, "name", column) for column in value]
+            elif value:
+                carried[name] = value
+        return carried
+
+    def _index_part(self, part: Any, target: Table) -> Any:
+        if isinstance(part, Column):
+            return target.columns[part.name]
+        # In parentheses where SQLAlchemy would put them.
+        sql = self._in_target(_text(part.self_group()))
+        if isinstance(part, Label):
+            # The label stands for the part in postgresql_ops.
+            return literal_column(sql).label(part.name)
+        return text(ddl.escape_binds(sql))
 
     # Foreign keys --------------------------------------------------------------------------
 
@@ -481,10 +550,10 @@ class _Builder:
             )
         return "FULL"
 
-    def _cascade_indexes(self, regional: RegionalTable) -> None:
+    def _cascade_indexes(self, key: str) -> None:
         """Index the referencing side of every key that cascades: a move looks rows up by it."""
-        target = self._target(regional.key)
-        for reference, role in regional.placement.roles.items():
+        target = self._target(key)
+        for reference, role in self.layout.placement[key].roles.items():
             if role is Role.plain:
                 continue
             wanted = set(reference.columns)
@@ -497,6 +566,29 @@ class _Builder:
             columns = [target.columns[column] for column in reference.columns]
             name = self.names.claim(f"{target.name}_{'_'.join(reference.columns)}_idx")
             target.append_constraint(Index(name, *columns))
+
+
+def _copied(constraint: Any, target: Table) -> Any:
+    return constraint._copy(target_table=target)
+
+
+def _in_order(indexes: Iterable[Index]) -> list[Index]:
+    """Return a table's indexes in an order that does not change between two runs."""
+    return sorted(
+        indexes, key=lambda index: (str(index.name), [_text(part) for part in index.expressions])
+    )
+
+
+def _relations(layout: Layout) -> Iterable[str]:
+    """Yield the names of the layout's relations and types, which share one namespace."""
+    yield from (layout.region_list, layout.link)
+    for key in (*layout.regional, *layout.shared):
+        table = layout.table(key)
+        yield table.name
+        yield from (postgres_type(column.type).name for column in table.columns)
+    for regional in layout.regional.values():
+        yield from regional.parts.values()
+        yield from (unique.key_table for unique in regional.uniques if unique.key_table)
 
 
 def _source_names(layout: Layout) -> Iterable[str]:
@@ -513,8 +605,11 @@ def _indexed_columns(table: Table) -> Iterable[Iterable[Column[Any]]]:
         if isinstance(constraint, UniqueConstraint):
             yield constraint.columns
     for index in table.indexes:
-        if index.dialect_options["postgresql"].get("where") is None and all(
-            isinstance(part, Column) for part in index.expressions
+        options = index.dialect_options["postgresql"]
+        if (
+            options.get("where") is None
+            and (options.get("using") or "btree") in ("btree", "hash")
+            and all(isinstance(part, Column) for part in index.expressions)
         ):
             yield index.columns
 
@@ -556,21 +651,6 @@ def _identity(source: Identity) -> Identity:
     )
 
 
-def _dialect_options(options: Mapping[str, Any], target: Table) -> dict[str, Any]:
-    """Return the PostgreSQL options of a constraint or index, for another table."""
-    carried: dict[str, Any] = {}
-    for name, value in options.items():
-        if not name.startswith("postgresql_"):
-            continue
-        if isinstance(value, ClauseElement):
-            carried[name] = text(ddl.escape_binds(_text(value)))
-        elif value and name == "postgresql_include":
-            carried[name] = [getattr(column, "name", column) for column in value]
-        elif value:
-            carried[name] = value
-    return carried
-
-
 def _constraint(table: Table, reference: ForeignKey) -> ForeignKeyConstraint | None:
     """Return the declared constraint of a reference, ``None`` if only the operator states it."""
     for constraint in table.foreign_key_constraints:
@@ -587,15 +667,26 @@ def _constraint(table: Table, reference: ForeignKey) -> ForeignKeyConstraint | N
 def _on_delete(
     reference: ForeignKey, constraint: ForeignKeyConstraint | None, columns: tuple[str, ...]
 ) -> str | None:
-    action = (constraint.ondelete or "").upper() if constraint is not None else ""
-    if action.startswith("SET DEFAULT"):
+    action = (constraint.ondelete or "") if constraint is not None else ""
+    if action.upper().startswith("SET DEFAULT"):
         raise Refused(
             f"{reference} is ON DELETE SET DEFAULT: the default row may live in another region",
             hint="make it ON DELETE SET NULL or NO ACTION in the model",
         )
-    if action.startswith("SET NULL"):
+    if listed := re.fullmatch(r"SET NULL\s*\((.+)\)", action, re.I):
+        named = {part.strip().strip('"') for part in listed[1].split(",")}
+        if named != set(reference.columns):
+            if len(columns) > len(reference.columns):
+                raise Refused(
+                    f"{reference} is ON DELETE {action}, which would leave a partly NULL "
+                    "reference to a row that may live in another region",
+                    hint="let it null all of its columns in the model, or state that it stays "
+                    f"within the client: same_region in [placement.{reference.table}]",
+                )
+            return f"SET NULL ({ddl.columns([c for c in reference.columns if c in named])})"
+    if action.upper().startswith("SET NULL"):
         return f"SET NULL ({ddl.columns(columns)})"
-    return action or None
+    return action.upper() or None
 
 
 def _create_what_metadata_cannot_hold(metadata: MetaData) -> None:
@@ -603,19 +694,19 @@ def _create_what_metadata_cannot_hold(metadata: MetaData) -> None:
 
     def partitions(target: Table, connection: Connection, **_: Any) -> None:
         for region, leaf in info(target).leaves.items():
-            connection.exec_driver_sql(
-                ddl.create_partition(str(target.schema), target.name, leaf, region)
+            connection.execute(
+                ddl.verbatim(ddl.create_partition(str(target.schema), target.name, leaf, region))
             )
 
     def regions(target: Table, connection: Connection, **_: Any) -> None:
-        connection.exec_driver_sql(
-            ddl.insert_regions(str(target.schema), target.name, info(target).codes)
+        connection.execute(
+            ddl.verbatim(ddl.insert_regions(str(target.schema), target.name, info(target).codes))
         )
 
     def key_triggers(target: MetaData, connection: Connection, **_: Any) -> None:
         for table in key_tables(target):
             for statement in key_table_statements(table):
-                connection.exec_driver_sql(statement)
+                connection.execute(ddl.verbatim(statement))
 
     for table in metadata.tables.values():
         if info(table).part is Part.regional:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import renderers
 from alembic.operations import MigrateOperation, Operations, ops
-from sqlalchemy import Column, TextClause, text
+from sqlalchemy import Column
 from sqlalchemy.schema import SchemaItem
 
 from toolkit.postgres import ddl
@@ -501,32 +501,32 @@ def _text_source(method: str, name: str, table: str | None, definition: str, sch
 
 @Operations.implementation_for(CreateRegionalSchemaOp)
 def _create_regional_schema(operations: Operations, op: CreateRegionalSchemaOp) -> None:
-    operations.execute(f"CREATE SCHEMA IF NOT EXISTS {ddl.quote(op.schema)}")
+    operations.execute(ddl.verbatim(f"CREATE SCHEMA IF NOT EXISTS {ddl.quote(op.schema)}"))
 
 
 @Operations.implementation_for(DropRegionalSchemaOp)
 def _drop_regional_schema(operations: Operations, op: DropRegionalSchemaOp) -> None:
-    operations.execute(f"DROP SCHEMA {ddl.quote(op.schema)}")
+    operations.execute(ddl.verbatim(f"DROP SCHEMA {ddl.quote(op.schema)}"))
 
 
 @Operations.implementation_for(CreateEnumOp)
 def _create_enum(operations: Operations, op: CreateEnumOp) -> None:
-    operations.execute(_verbatim(ddl.create_enum(op.schema, op.name, op.labels)))
+    operations.execute(ddl.verbatim(ddl.create_enum(op.schema, op.name, op.labels)))
 
 
 @Operations.implementation_for(DropEnumOp)
 def _drop_enum(operations: Operations, op: DropEnumOp) -> None:
-    operations.execute(f"DROP TYPE {ddl.quote(op.schema, op.name)}")
+    operations.execute(ddl.verbatim(f"DROP TYPE {ddl.quote(op.schema, op.name)}"))
 
 
 @Operations.implementation_for(CreateSequenceOp)
 def _create_sequence(operations: Operations, op: CreateSequenceOp) -> None:
-    operations.execute(f"CREATE SEQUENCE {ddl.quote(op.schema, op.name)}")
+    operations.execute(ddl.verbatim(f"CREATE SEQUENCE {ddl.quote(op.schema, op.name)}"))
 
 
 @Operations.implementation_for(DropSequenceOp)
 def _drop_sequence(operations: Operations, op: DropSequenceOp) -> None:
-    operations.execute(f"DROP SEQUENCE {ddl.quote(op.schema, op.name)}")
+    operations.execute(ddl.verbatim(f"DROP SEQUENCE {ddl.quote(op.schema, op.name)}"))
 
 
 @Operations.implementation_for(CreateRegionalTableOp)
@@ -541,56 +541,57 @@ def _create_key_table(operations: Operations, op: CreateKeyTableOp) -> None:
     operations.invoke(op.create_table())
     schema = op.schema
     function, statement = ddl.create_key_function(schema, op.table_name, op.key_columns)
-    operations.execute(_verbatim(statement))
+    operations.execute(ddl.verbatim(statement))
     operations.execute(
-        _verbatim(ddl.create_key_trigger(schema, op.keeps, op.table_name, op.key_columns, function))
+        ddl.verbatim(
+            ddl.create_key_trigger(schema, op.keeps, op.table_name, op.key_columns, function)
+        )
     )
 
 
 @Operations.implementation_for(DropKeyTableOp)
 def _drop_key_table(operations: Operations, op: DropKeyTableOp) -> None:
     trigger = f"{ddl.quote(op.table_name)} ON {ddl.quote(op.schema, op.keeps)}"
-    operations.execute(f"DROP TRIGGER {trigger}")
-    operations.execute(f"DROP FUNCTION {ddl.quote(op.schema, ddl.key_function(op.table_name))}()")
-    operations.execute(f"DROP TABLE {ddl.quote(op.schema, op.table_name)}")
+    operations.execute(ddl.verbatim(f"DROP TRIGGER {trigger}"))
+    operations.execute(
+        ddl.verbatim(f"DROP FUNCTION {ddl.quote(op.schema, ddl.key_function(op.table_name))}()")
+    )
+    operations.execute(ddl.verbatim(f"DROP TABLE {ddl.quote(op.schema, op.table_name)}"))
 
 
 @Operations.implementation_for(CreateRegionOp)
 def _create_region(operations: Operations, op: CreateRegionOp) -> None:
     for parent, leaf in op.partitions.items():
-        operations.execute(_verbatim(ddl.create_partition(op.schema, parent, leaf, op.code)))
-    operations.execute(_verbatim(ddl.insert_regions(op.schema, op.region_list, [op.code])))
+        operations.execute(ddl.verbatim(ddl.create_partition(op.schema, parent, leaf, op.code)))
+    operations.execute(ddl.verbatim(ddl.insert_regions(op.schema, op.region_list, [op.code])))
 
 
 @Operations.implementation_for(DropRegionOp)
 def _drop_region(operations: Operations, op: DropRegionOp) -> None:
-    operations.execute(_verbatim(ddl.delete_region(op.schema, op.region_list, op.code)))
+    operations.execute(ddl.verbatim(ddl.delete_region(op.schema, op.region_list, op.code)))
     for parent, leaf in reversed(op.partitions.items()):
         operations.execute(ddl.detach_partition(op.schema, parent, leaf))
-        operations.execute(f"DROP TABLE {ddl.quote(op.schema, leaf)}")
+        operations.execute(ddl.verbatim(f"DROP TABLE {ddl.quote(op.schema, leaf)}"))
 
 
 @Operations.implementation_for(CarryFunctionOp)
 def _carry_function(operations: Operations, op: CarryFunctionOp) -> None:
-    operations.execute(_verbatim(op.definition))
+    operations.execute(ddl.verbatim(op.definition))
 
 
 @Operations.implementation_for(CarryTriggerOp)
 def _carry_trigger(operations: Operations, op: CarryTriggerOp) -> None:
-    operations.execute(_verbatim(op.definition))
+    operations.execute(ddl.verbatim(op.definition))
 
 
 @Operations.implementation_for(DropCarriedOp)
 def _drop_carried(operations: Operations, op: DropCarriedOp) -> None:
     if op.kind == "TRIGGER":
-        operations.execute(f"DROP TRIGGER {ddl.quote(op.name)} ON {ddl.quote(op.schema, op.table)}")
+        operations.execute(
+            ddl.verbatim(f"DROP TRIGGER {ddl.quote(op.name)} ON {ddl.quote(op.schema, op.table)}")
+        )
     else:
-        operations.execute(f"DROP {op.kind} {ddl.quote(op.schema, op.name)}")
-
-
-def _verbatim(statement: str) -> TextClause:
-    """Return a statement of which no colon is taken for a bound parameter."""
-    return text(ddl.escape_binds(statement))
+        operations.execute(ddl.verbatim(f"DROP {op.kind} {ddl.quote(op.schema, op.name)}"))
 
 
 # Writing the operations down ------------------------------------------------------------------

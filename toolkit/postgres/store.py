@@ -46,7 +46,8 @@ CREATE TABLE IF NOT EXISTS {JOURNAL_SCHEMA}.taken_down (
   kind text NOT NULL,
   table_name text NOT NULL,
   name text NOT NULL,
-  definition text NOT NULL,
+  statements text NOT NULL,
+  leaves jsonb NOT NULL,
   PRIMARY KEY (target, number)
 );
 """

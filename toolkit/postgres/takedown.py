@@ -10,16 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from toolkit.errors import Interrupted
 from toolkit.postgres import ddl
 from toolkit.postgres.environment import JOURNAL_SCHEMA
 from toolkit.postgres.session import Connection, first_line
 
+#: The names of an index's partitions, by the table that each is on. PostgreSQL makes them up when
+#: the index is created, differently each time.
+_LEAVES = """(
+  SELECT jsonb_object_agg(t.relname, p.relname)
+  FROM pg_partition_tree({index}) AS tree
+  JOIN pg_class p ON p.oid = tree.relid JOIN pg_index x ON x.indexrelid = p.oid
+  JOIN pg_class t ON t.oid = x.indrelid
+  WHERE tree.level > 0
+)"""
+
 #: Objects of the layout's own tables; those of partitions follow their parents. The order is the
 #: order of dropping: foreign keys before the keys that they reference.
-_OBJECTS = """
-SELECT 1 AS rank, 'foreign key' AS kind, c.relname, o.conname, pg_get_constraintdef(o.oid)
+_OBJECTS = f"""
+SELECT 1 AS rank, 'foreign key' AS kind, c.relname, o.conname, pg_get_constraintdef(o.oid),
+       obj_description(o.oid, 'pg_constraint'), NULL::jsonb
 FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND o.contype = 'f' AND o.conparentid = 0
@@ -29,18 +41,23 @@ SELECT 2, 'trigger', c.relname, t.tgname,
        || CASE t.tgenabled WHEN 'O' THEN ''
           ELSE format('; ALTER TABLE %%s %%s TRIGGER %%I', c.oid::regclass,
                       CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA'
-                                       ELSE 'ENABLE ALWAYS' END, t.tgname) END
+                                       ELSE 'ENABLE ALWAYS' END, t.tgname) END,
+       obj_description(t.oid, 'pg_trigger'), NULL
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND NOT t.tgisinternal
 UNION ALL
-SELECT 3, 'index', c.relname, i.relname, pg_get_indexdef(i.oid)
+SELECT 3, 'index', c.relname, i.relname,
+       replace(pg_get_indexdef(i.oid), quote_ident(i.relname) || ' ON ONLY ',
+               quote_ident(i.relname) || ' ON '),
+       obj_description(i.oid, 'pg_class'), {_LEAVES.format(index="i.oid")}
 FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.conindid = i.oid)
 UNION ALL
 SELECT CASE o.contype WHEN 'p' THEN 5 ELSE 4 END, 'key', c.relname, o.conname,
-       pg_get_constraintdef(o.oid)
+       pg_get_constraintdef(o.oid), obj_description(o.oid, 'pg_constraint'),
+       {_LEAVES.format(index="o.conindid")}
 FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND o.contype IN ('p', 'u', 'x')
@@ -62,10 +79,14 @@ def take_down(connection: Connection, schema: str) -> int:
         assert row is not None
         first = int(row[0]) + 1
         objects = connection.execute(_OBJECTS, {"schema": schema}).fetchall()
-        for number, (_, kind, table, name, definition) in enumerate(objects, start=first):
+        for number, (_, kind, table, name, definition, comment, leaves) in enumerate(
+            objects, first
+        ):
+            statements = _create(schema, kind, table, name, definition)
+            statements += _comment(schema, kind, table, name, comment)
             connection.execute(
-                f"INSERT INTO {JOURNAL_SCHEMA}.taken_down VALUES (%s, %s, %s, %s, %s, %s)",
-                (schema, number, kind, table, name, definition),
+                f"INSERT INTO {JOURNAL_SCHEMA}.taken_down VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                (schema, number, kind, table, name, statements, Jsonb(leaves or {})),
             )
             connection.execute(_drop(schema, kind, table, name))
     return len(objects)
@@ -101,18 +122,19 @@ def put_back(
     done = 0
     while True:
         row = connection.execute(
-            "SELECT number, kind, table_name, name, definition "
+            "SELECT number, kind, table_name, name, statements, leaves "
             f"FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s ORDER BY number DESC LIMIT 1",
             (schema,),
         ).fetchone()
         if row is None:
             return done
-        number, kind, table, name, definition = row
+        number, kind, table, name, statements, leaves = row
         progress(f"{kind} {name}")
         try:
             with connection.transaction():
                 connection.execute("SELECT set_config('search_path', '', true)")
-                connection.execute(_create(schema, kind, table, name, definition))
+                connection.execute(statements)
+                _rename_leaves(connection, schema, name, leaves)
                 connection.execute(
                     f"DELETE FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s AND number = %s",
                     (schema, number),
@@ -126,7 +148,35 @@ def put_back(
         done += 1
 
 
+def _rename_leaves(connection: Connection, schema: str, name: str, leaves: dict[str, str]) -> None:
+    """Give the partitions of an index the names that they had."""
+    if not leaves:
+        return
+    rows = connection.execute(
+        "SELECT t.relname, p.relname FROM pg_partition_tree(%s::regclass) AS tree "
+        "JOIN pg_class p ON p.oid = tree.relid JOIN pg_index x ON x.indexrelid = p.oid "
+        "JOIN pg_class t ON t.oid = x.indrelid WHERE tree.level > 0",
+        (ddl.quote(schema, name),),
+    ).fetchall()
+    for table, current in rows:
+        wanted = leaves.get(table, current)
+        if wanted != current:
+            connection.execute(
+                f"ALTER INDEX {ddl.quote(schema, current)} RENAME TO {ddl.quote(wanted)}"
+            )
+
+
 def _create(schema: str, kind: str, table: str, name: str, definition: str) -> str:
     if kind in ("trigger", "index"):
-        return str(definition)
+        return definition
     return f"ALTER TABLE {ddl.quote(schema, table)} ADD CONSTRAINT {ddl.quote(name)} {definition}"
+
+
+def _comment(schema: str, kind: str, table: str, name: str, comment: str | None) -> str:
+    if comment is None:
+        return ""
+    on = f"{ddl.quote(name)} ON {ddl.quote(schema, table)}"
+    if kind == "index":
+        return f"; COMMENT ON INDEX {ddl.quote(schema, name)} IS {ddl.literal(comment)}"
+    word = "TRIGGER" if kind == "trigger" else "CONSTRAINT"
+    return f"; COMMENT ON {word} {on} IS {ddl.literal(comment)}"

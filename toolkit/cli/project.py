@@ -1,0 +1,150 @@
+"""What the commands share: their common options, and the project that these name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from sqlalchemy import MetaData
+
+from toolkit import config, extras, layout, placement
+from toolkit.config import Configuration
+from toolkit.errors import ConnectionFailed, UsageError
+from toolkit.extras import Extra
+from toolkit.lab import Lab, default_folder
+from toolkit.layout import Layout
+from toolkit.postgres import inspect, session
+from toolkit.postgres.source import Source
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="The project's configuration. Default: REGIONKIT_CONFIG, then ./regionkit.toml.",
+        show_default=False,
+    ),
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask before a destructive step.")]
+NoInputOption = Annotated[
+    bool, typer.Option("--no-input", help="Never ask: fail where an answer would be needed.")
+]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
+
+
+class Backend(StrEnum):
+    """Which layout a command works on."""
+
+    postgres = "postgres"
+    mongo = "mongo"
+    all = "all"
+
+    @property
+    def names(self) -> tuple[Literal["postgres", "mongo"], ...]:
+        """The backends that are meant."""
+        if self is Backend.postgres:
+            return ("postgres",)
+        if self is Backend.mongo:
+            return ("mongo",)
+        return ("postgres", "mongo")
+
+
+BackendOption = Annotated[Backend, typer.Option("--backend", help="The layout to work on.")]
+
+
+@dataclass(frozen=True)
+class Project:
+    """One operator's project: the configuration, and the servers behind it.
+
+    Attributes:
+        configuration: the validated ``regionkit.toml``.
+        lab: the lab to fall back on where no URL is given.
+    """
+
+    configuration: Configuration
+    lab: Lab
+
+    @cached_property
+    def metadata(self) -> MetaData:
+        """The logical schema: imported, or else read from the source."""
+        if self.configuration.imports_metadata:
+            return self.configuration.import_metadata()
+        engine = session.engine(self.url("source"), role="source")
+        return inspect.reflect(engine, self.configuration.source_schema)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The decisions that follow from the schema and the configuration."""
+        schema = self.configuration.source_schema
+        placed = placement.infer(
+            self.metadata,
+            self.configuration.file.root.table,
+            self.configuration.statements,
+            default_schema=schema,
+        )
+        return layout.decide(
+            self.metadata,
+            self.configuration.topology,
+            placed,
+            default_schema=schema,
+            unique=self.configuration.file.unique,
+        )
+
+    @cached_property
+    def extras(self) -> tuple[Extra, ...]:
+        """Functions and triggers: from their file, or else read from the source."""
+        if self.configuration.imports_metadata or self.configuration.file.source.extras:
+            return extras.parse(self.configuration.extras_text())
+        with session.connect(self.url("source"), role="source") as connection:
+            return tuple(inspect.source_extras(connection, self.configuration.source_schema))
+
+    def url(self, role: Literal["source", "postgres", "mongo"]) -> str:
+        """Return the URL of a role: the operator's own, or else the lab's.
+
+        Raises:
+            ConnectionFailed: neither is there.
+        """
+        given = self.configuration.url(role)
+        if given is not None:
+            return given
+        server = "mongo" if role == "mongo" else "postgres"
+        url = self.lab.url(server)
+        if url is None:
+            raise ConnectionFailed(
+                f"there is no URL for the {role} server, and no lab is running",
+                hint=f"set {self.configuration.url_variable(role)}, or run 'regionkit lab up'",
+            )
+        return url
+
+    def is_lab(self, role: Literal["source", "postgres", "mongo"]) -> bool:
+        """Return whether a role falls back on the lab."""
+        return self.configuration.url(role) is None
+
+    def source(self) -> Source:
+        """Return the source, not yet opened."""
+        return Source(self.url("source"), self.layout, self.configuration)
+
+
+def open_project(path: Path | None, lab: Lab | None = None) -> Project:
+    """Read the configuration and find the lab.
+
+    Args:
+        path: what ``--config`` says.
+        lab: the lab to use; default the one of the current folder.
+    """
+    return Project(config.load(path), lab or Lab(default_folder(Path.cwd())))
+
+
+def confirm(question: str, *, yes: bool, no_input: bool) -> None:
+    """Ask before a destructive step.
+
+    Raises:
+        UsageError: the answer is no, or there is nobody to ask.
+    """
+    if yes:
+        return
+    if no_input or not typer.confirm(question, err=True):
+        raise UsageError(f"not done: {question}", hint="pass --yes to answer yes")
