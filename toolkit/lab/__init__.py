@@ -1,0 +1,13 @@
+"""The lab: an embedded PostgreSQL and MongoDB in one folder, for trials, tests and the demo.
+
+::
+
+    with temporary_lab(fast=True) as lab:      # gone with the process that asked for it
+        connect(lab.url("postgres"))
+
+    Lab(default_folder(Path.cwd())).up()       # stays, until ``down``
+"""
+
+from toolkit.lab.lab import Lab, LabServer, default_folder, temporary_lab
+
+__all__ = ["Lab", "LabServer", "default_folder", "temporary_lab"]
