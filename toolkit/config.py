@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import importlib
+import io
 import json
 import os
 import sys
@@ -303,14 +304,25 @@ class Configuration:
         name = self.file.root.region.clients
         if name is None:
             return None
-        rows = _csv(self.folder / name, "[root.region] clients")
-        for line, row in enumerate(rows, start=2):
+        rows = self._csv(name, "[root.region] clients")
+        seen: dict[tuple[str, ...], str] = {}
+        for line, row in rows:
+            if len(row) < 2 or len(row) != len(rows[0][1]):
+                raise UsageError(
+                    f"{name}, line {line}: {len(row)} column(s) instead of {len(rows[0][1])}",
+                    hint="each line holds the columns of the root's key, then the region",
+                )
+            if seen.setdefault(row[:-1], row[-1]) != row[-1]:
+                raise UsageError(
+                    f"{name}, line {line}: the client of an earlier line has a second region",
+                    hint="keep one line per client",
+                )
             if row[-1] not in self.topology.codes:
                 raise UsageError(
                     f"{name}, line {line}: region {row[-1]!r} is not declared",
                     hint=f"declared are {', '.join(self.topology.codes)}",
                 )
-        return rows
+        return [row for _, row in rows]
 
     def fingerprint(self) -> str:
         """Return a digest of everything that decides where a row goes."""
@@ -328,9 +340,8 @@ class Configuration:
             return dict(rule.map)
         if rule.map_file is None:
             return {}
-        rows = _csv(self.folder / rule.map_file, "[root.region] map_file")
         mapping: dict[str, str] = {}
-        for line, row in enumerate(rows, start=2):
+        for line, row in self._csv(rule.map_file, "[root.region] map_file"):
             if len(row) != 2:
                 raise UsageError(
                     f"{rule.map_file}, line {line}: {len(row)} column(s) instead of 2",
@@ -342,6 +353,16 @@ class Configuration:
                     hint="keep one line per value",
                 )
         return mapping
+
+    def _csv(self, name: str, what: str) -> list[tuple[int, tuple[str, ...]]]:
+        """Return the rows of a CSV file below its header, each with its line number."""
+        header, *rows = _csv(self.folder / name, what) or [(1, ())]
+        if header[1] and header[1][-1] in self.topology.codes:
+            raise UsageError(
+                f"{name}: the first line is data, it ends in region {header[1][-1]!r}",
+                hint="put a line with the names of the columns on top",
+            )
+        return rows
 
     def _check_regions(self) -> None:
         known = set(self.topology.codes)
@@ -410,9 +431,9 @@ def import_name(name: str, folder: Path) -> Any:
             sys.path.append(place)
     try:
         return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  (the operator's module may raise anything)
         raise UsageError(
-            f"cannot import {name!r}: {error}",
+            f"cannot import {name!r}: {type(error).__name__}: {error}",
             hint='write it as "package.module:attribute", importable from the project\'s folder',
         ) from None
 
@@ -468,7 +489,12 @@ def _read(path: Path, what: str) -> str:
         ) from None
 
 
-def _csv(path: Path, what: str) -> list[tuple[str, ...]]:
-    """Return the rows of a CSV file below its header line."""
-    rows = [tuple(row) for row in csv.reader(_read(path, what).splitlines()) if row]
-    return rows[1:]
+def _csv(path: Path, what: str) -> list[tuple[int, tuple[str, ...]]]:
+    """Return the rows of a CSV file, its header too, each with the number of its last line."""
+    reader = csv.reader(io.StringIO(_read(path, what).removeprefix("\ufeff"), newline=""))
+    try:
+        return [(reader.line_num, tuple(row)) for row in reader if row]
+    except csv.Error as error:
+        raise UsageError(
+            f"{what}: {path}, line {reader.line_num}: {error}", hint="make it a CSV file"
+        ) from None

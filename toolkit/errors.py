@@ -128,15 +128,25 @@ def sampled(lines: Sequence[str], total: int | None = None) -> list[str]:
     return shown
 
 
-_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^:/@\s]*):(?P<password>[^@\s]*)@", re.I)
-_QUERY_PASSWORD = re.compile(r"(?P<head>\b(?:password|passwd|pwd|sslpassword)=)[^&\s'\"]+", re.I)
+_SCHEME = r"(?P<head>\b[a-z][a-z0-9+.-]*://[^:/@\s]*)"
+# Up to the last @, because a password that was not encoded may hold one.
+_URL_PASSWORD = re.compile(rf"{_SCHEME}:[^/?#\s]*@", re.I)
+# A password with a / or ? that was not encoded: no @ is left of a URL that has none.
+_RAW_URL_PASSWORD = re.compile(rf"{_SCHEME}:(?:(?!://)\S)*@", re.I)
+_NAMED_PASSWORD = re.compile(
+    r"""(?P<head>\b\w*(?:password|passwd|pwd)(?:["']\s*:\s*|\s*=\s*|\s+(?=')))
+    (?:'(?:[^'\\]|\\.|'')*'|"[^"]*"|(?:(?!["'](?:[\s,;)\]}]|$))[^&\s])+)""",
+    re.I | re.X,
+)
 
 
 def redact(text: str) -> str:
     """Return ``text`` with the password of every URL and connection string replaced by ``***``.
 
-    Both places are covered: ``scheme://user:password@host`` and ``?password=`` (SQLAlchemy hides
-    the first and prints the second).
+    All places are covered: ``scheme://user:password@host``, ``?password=`` (SQLAlchemy hides the
+    first and prints the second), ``password='...'`` as libpq and SQL write it, and JSON. Where it
+    is not clear how far a password goes, too much is hidden rather than too little.
     """
     text = _URL_PASSWORD.sub(r"\g<head>:***@", text)
-    return _QUERY_PASSWORD.sub(r"\g<head>***", text)
+    text = _NAMED_PASSWORD.sub(r"\g<head>***", text)
+    return _RAW_URL_PASSWORD.sub(r"\g<head>:***@", text)

@@ -80,23 +80,59 @@ def parse(text: str) -> tuple[Extra, ...]:
             )
         end = following.start() if following else len(text)
         definition = text[header.end() : end].strip().removesuffix(";").rstrip()
+        if not re.sub(r"--[^\n]*|\s", "", definition):
+            raise UsageError(
+                f"extras: no statement follows the line '-- regionkit: {header['what']}'",
+                hint="write the statement below the line, or take the line out",
+            )
         extras.append(Extra(ExtraKind(kind), match["name"], definition, match["table"]))
     return tuple(extras)
 
 
+#: What PostgreSQL takes for a name without quotes, once it is in lower case.
+_FOLDED = re.compile(r"[^\W\dA-Z][^\WA-Z]*[$]*")
+_PATH_PART = re.compile(r""""[^"]+"|'[^']+'|[\w$]+""")
+_SEARCH_PATH = re.compile(
+    rf"(?P<head>\bSET\s+(?:LOCAL\s+)?search_path\s*(?:=|\bTO\b)\s*)"
+    rf"(?P<path>(?:{_PATH_PART.pattern})(?:\s*,\s*(?:{_PATH_PART.pattern}))*)",
+    re.I,
+)
+
+
 def in_schemas(definition: str, schemas: Mapping[str, str]) -> str:
-    """Return a definition with every ``schema.`` qualifier replaced.
+    """Return a definition with every ``schema.`` qualifier and every search path replaced.
 
     Args:
         definition: PostgreSQL's text.
         schemas: from the source's schema to the target's, both unquoted.
     """
+    if not schemas:
+        return definition
+    # All at once, so that a schema that is both a source and a target is replaced once.
+    targets = {_quoted(source): _quoted(target) for source, target in schemas.items()}
+    spellings = [re.escape(source) for source in targets]
     for source, target in schemas.items():
-        plain = re.escape(source)
-        definition = re.sub(
-            rf'(?<![\w".$])(?:{plain}|"{plain}")\.(?=[\w"])', f'"{target}".', definition
-        )
-    return definition
+        if _FOLDED.fullmatch(source):
+            targets[source.lower()] = _quoted(target)
+            spellings.append(f"(?ai:{re.escape(source)})")
+
+    def path(found: re.Match[str]) -> str:
+        # A function that fixes its own search path would go on working on the source.
+        parts = []
+        for part in _PATH_PART.findall(found["path"]):
+            name = f'"{part[1:-1]}"' if part[0] in "'\"" else part.lower()
+            parts.append(targets.get(name, part))
+        return found["head"] + ", ".join(parts)
+
+    return re.sub(
+        rf'(?<![\w".$])(?P<schema>{"|".join(spellings)})\.(?=[\w"])',
+        lambda found: f"{targets.get(found['schema']) or targets[found['schema'].lower()]}.",
+        _SEARCH_PATH.sub(path, definition),
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 _TRIGGER = re.compile(

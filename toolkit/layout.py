@@ -11,12 +11,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Column, Computed, Identity, Index, MetaData, Table, UniqueConstraint
+from sqlalchemy import (
+    Column,
+    Computed,
+    Identity,
+    Index,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+)
 
 from toolkit.errors import Refused, UsageError
-from toolkit.names import NamePool
+from toolkit.names import NamePool, shorten
 from toolkit.placement import ForeignKey, Kind, Placement, TablePlacement, table_key
 from toolkit.topology import Topology
+from toolkit.types import postgres_type
 
 
 class Scope(StrEnum):
@@ -181,7 +191,14 @@ def decide(
     choices = dict(unique or {})
     for key in placement.regional:
         regional[key] = _regional_table(
-            key, tables[key], placement[key], topology, relations, choices, default_schema
+            key,
+            tables[key],
+            placement[key],
+            topology,
+            region_column,
+            relations,
+            choices,
+            default_schema,
         )
     if choices:
         raise UsageError(
@@ -192,7 +209,7 @@ def decide(
     shared = {key: tables[key] for key in placement.of_kind(Kind.shared)}
     references: dict[ForeignKey, str] = {}
     for key in (*regional, *shared):
-        references.update(reference_columns(tables[key], placement[key]))
+        references.update(reference_columns(tables[key], placement[key], region_column))
     return Layout(
         metadata=metadata,
         topology=topology,
@@ -201,10 +218,7 @@ def decide(
         region_column=region_column,
         region_list=region_list,
         link=link,
-        link_columns={
-            column.name: f"{root_name}_{column.name}" if column.name == "id" else column.name
-            for column in root_table.primary_key.columns
-        },
+        link_columns=_link_columns(root_table, region_column),
         regional=regional,
         shared=shared,
         reference_columns=references,
@@ -212,9 +226,16 @@ def decide(
 
 
 def _relation_names(table: Table, default_schema: str | None) -> Iterable[str]:
-    """Yield the names that a table takes in its schema: its own and those of its indexes."""
+    """Yield the names that a table takes in its schema: its own, its indexes', its enums'."""
     yield flat_name(table, default_schema)
     yield table.name
+    for column in table.columns:
+        # A table makes a type of its own name.
+        if (type_ := postgres_type(column.type)).labels:
+            yield type_.name
+    for unique, columns, fallback in _constraints(table):
+        if columns and not isinstance(unique.name, str):
+            yield shorten(fallback)
     for index in table.indexes:
         if index.name is not None:
             yield str(index.name)
@@ -228,6 +249,7 @@ def _regional_table(
     table: Table,
     placed: TablePlacement,
     topology: Topology,
+    region_column: str,
     relations: NamePool,
     choices: dict[str, str],
     default_schema: str | None,
@@ -240,14 +262,23 @@ def _regional_table(
         parts={
             code: relations.claim(f"{base}_{code}", f"{base}__{code}") for code in topology.codes
         },
-        reference_columns=reference_columns(table, placed),
+        reference_columns=reference_columns(table, placed, region_column),
         uniques=tuple(_uniques(key, base, table, placed, relations, choices)),
     )
 
 
-def reference_columns(table: Table, placed: TablePlacement) -> dict[ForeignKey, str]:
+def _link_columns(root: Table, region_column: str) -> dict[str, str]:
+    """Return the link's column for each column of the root's primary key."""
+    names = [column.name for column in root.primary_key.columns]
+    taken = NamePool([region_column, *(name for name in names if name != "id")])
+    return {name: taken.claim(f"{root.name}_id") if name == "id" else name for name in names}
+
+
+def reference_columns(
+    table: Table, placed: TablePlacement, region_column: str
+) -> dict[ForeignKey, str]:
     """Return the region column that each foreign reference of a table carries."""
-    taken = NamePool(column.name for column in table.columns)
+    taken = NamePool([region_column, *(column.name for column in table.columns)])
     return {
         reference: taken.claim(f"{'_'.join(reference.columns)}_region")
         for reference in placed.foreign_references
@@ -262,20 +293,25 @@ def _uniques(
     relations: NamePool,
     choices: dict[str, str],
 ) -> Iterable[Unique]:
-    found: list[tuple[str, tuple[str, ...], bool]] = []
     primary = tuple(column.name for column in table.primary_key.columns)
-    if primary:
-        found.append((_name(table.primary_key.name, f"{table.name}_pkey"), primary, True))
-    for constraint in table.constraints:
-        if isinstance(constraint, UniqueConstraint):
-            columns = tuple(column.name for column in constraint.columns)
-            fallback = f"{table.name}_{'_'.join(columns)}_key"
-            found.append((_name(constraint.name, fallback), columns, False))
-    for index in table.indexes:
+    #: Column sets that are unique over all regions without a key table.
+    certain = [placed.home.columns] if placed.home else [primary]
+    found: list[tuple[str, tuple[str, ...], bool]] = []
+    nulls_clash: set[str] = set()
+    for constraint, columns, fallback in _constraints(table):
+        name = constraint.name if isinstance(constraint.name, str) else shorten(fallback)
+        if columns:
+            found.append((name, columns, constraint is table.primary_key))
+        if _nulls_not_distinct(constraint):
+            nulls_clash.add(name)
+    for index in sorted(table.indexes, key=lambda index: str(index.name)):
         if index.unique:
+            if _nulls_not_distinct(index):
+                nulls_clash.add(str(index.name))
             if not _plain(index):
-                if choices.get(f"{key}.{index.name}") == "region":
-                    del choices[f"{key}.{index.name}"]
+                choice = choices.pop(f"{key}.{index.name}", None)
+                covered = {part.name for part in index.expressions if isinstance(part, Column)}
+                if choice == "region" or any(set(sure) <= covered for sure in certain):
                     continue
                 raise Refused(
                     f"unique index {index.name!r} of {key!r} is partial or over an expression: "
@@ -284,8 +320,6 @@ def _uniques(
                 )
             columns = tuple(column.name for column in index.columns)
             found.append((str(index.name), columns, False))
-    #: Column sets that are unique over all regions without a key table.
-    certain = [placed.home.columns] if placed.home else [primary]
     known: list[tuple[str, ...]] = list(certain)
     for name, columns, is_primary in sorted(found, key=lambda item: (not item[2], item[0])):
         choice = choices.pop(f"{key}.{name}", None)
@@ -297,6 +331,12 @@ def _uniques(
         elif len(columns) == 1 and is_generated(table.columns[columns[0]]):
             scope = Scope.generated
             known.append(columns)
+        elif name in nulls_clash and any(table.columns[column].nullable for column in columns):
+            raise Refused(
+                f"unique {name!r} of {key!r} is NULLS NOT DISTINCT: its uniqueness over all "
+                "regions cannot be kept, because a key table holds no NULL",
+                hint=f'give it up across regions: "{key}.{name}" = "region" in [unique]',
+            )
         else:
             scope = Scope.key_table
             stem = f"{base}_{'_'.join(columns)}"
@@ -311,8 +351,20 @@ def _plain(index: Index) -> bool:
     return where is None and all(isinstance(part, Column) for part in index.expressions)
 
 
-def _name(name: object, fallback: str) -> str:
-    return name if isinstance(name, str) else fallback
+def _constraints(
+    table: Table,
+) -> Iterable[tuple[PrimaryKeyConstraint | UniqueConstraint, tuple[str, ...], str]]:
+    """Yield the primary key and the unique constraints: columns, and PostgreSQL's name for them."""
+    primary = table.primary_key
+    yield primary, tuple(column.name for column in primary.columns), f"{table.name}_pkey"
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            columns = tuple(column.name for column in constraint.columns)
+            yield constraint, columns, f"{table.name}_{'_'.join(columns)}_key"
+
+
+def _nulls_not_distinct(item: UniqueConstraint | PrimaryKeyConstraint | Index) -> bool:
+    return bool(item.dialect_kwargs.get("postgresql_nulls_not_distinct"))
 
 
 def is_generated(column: Column[object]) -> bool:

@@ -14,8 +14,9 @@ from difflib import get_close_matches
 from enum import StrEnum
 
 from sqlalchemy import ForeignKeyConstraint, MetaData, Table
+from sqlalchemy.exc import NoReferenceError
 
-from toolkit.errors import Refused, UsageError
+from toolkit.errors import Refused, UsageError, sampled
 
 
 class Kind(StrEnum):
@@ -157,7 +158,7 @@ def _foreign_key(
 ) -> ForeignKey:
     return ForeignKey(
         table=table_key(table, default_schema),
-        columns=tuple(constraint.column_keys),
+        columns=tuple(column.name for column in constraint.columns),
         target=table_key(constraint.referred_table, default_schema),
         target_columns=tuple(element.column.name for element in constraint.elements),
         name=constraint.name if isinstance(constraint.name, str) else None,
@@ -184,19 +185,22 @@ def infer(
         default_schema: the schema that table keys leave out.
 
     Raises:
-        UsageError: a table or column that is named does not exist, or the root has no key.
+        UsageError: a table or column that is named does not exist, the root has no key, or two
+            statements of the operator contradict each other.
         Refused: several foreign keys reach the root equally well, and nothing says which to follow.
     """
     statements = statements or {}
     tables = {table_key(table, default_schema): table for table in metadata.tables.values()}
     _check_known(tables, [root, *statements])
+    _check_names(tables)
+    _check_statements(root, statements)
     if not list(tables[root].primary_key.columns):
         raise UsageError(
             f"the root table {root!r} has no primary key",
             hint="name a table whose rows are identified by a key in [root] table",
         )
     keys = {
-        name: (*foreign_keys(table, default_schema), *_stated_keys(name, tables, statements))
+        name: (*_declared_keys(table, default_schema), *_stated_keys(name, tables, statements))
         for name, table in tables.items()
     }
     distance = _distances(root, keys, statements)
@@ -218,6 +222,8 @@ def infer(
             if home is None:
                 ambiguous.append(problem)
                 continue
+            if home.target not in placed:
+                continue  # Its home path goes through a table that is ambiguous itself.
             path = (home, *placed[home.target].home_path)
             placed[name] = TablePlacement(
                 name,
@@ -236,6 +242,12 @@ def infer(
                 f"foreign key towards {root!r}",
                 details=[str(key) for key in keys[name]],
                 hint="name the columns of one of these foreign keys",
+            )
+        elif statement.owner is not None:
+            raise UsageError(
+                f"owner of [placement.{name}] is wrong: {statement.owner[0]!r} does not lead to "
+                f"{root!r}",
+                hint=f"name {root!r}, or a table that follows it by its own foreign keys",
             )
         elif statement.kind is Kind.owned:
             raise UsageError(
@@ -279,6 +291,51 @@ def _check_known(tables: Mapping[str, Table], names: Iterable[str]) -> None:
     )
 
 
+def _check_names(tables: Mapping[str, Table]) -> None:
+    renamed = [
+        f"{name}.{column.name} (key {column.key!r})"
+        for name, table in tables.items()
+        for column in table.columns
+        if column.key != column.name
+    ]
+    if renamed:
+        raise UsageError(
+            f"{len(renamed)} column(s) of the model have a key that is not their name",
+            details=sampled(renamed),
+            hint="leave key= out of the Column; an ORM attribute may have another name without it",
+        )
+
+
+def _check_statements(root: str, statements: Mapping[str, Statement]) -> None:
+    for name, said in statements.items():
+        follows = [
+            option for option in ("home", "owner", "orphans") if getattr(said, option) is not None
+        ]
+        if name == root and (follows or said.kind is not None):
+            raise UsageError(
+                f"[placement.{name}] states {', '.join(follows) or 'kind'}, but {name!r} is the "
+                "root, which follows no other table",
+                hint="of the root, only same_region can be stated",
+            )
+        if said.kind is Kind.shared and (follows or said.same_region):
+            raise UsageError(
+                f"[placement.{name}] says global, and also {', '.join(follows) or 'same_region'}, "
+                "which only an owned table can have",
+                hint='leave out one of the two: kind = "global" or the other key',
+            )
+
+
+def _declared_keys(table: Table, default_schema: str | None) -> tuple[ForeignKey, ...]:
+    try:
+        return foreign_keys(table, default_schema)
+    except NoReferenceError as error:
+        raise UsageError(
+            f"a foreign key of {table_key(table, default_schema)!r} references what the schema "
+            f"does not hold: {error}",
+            hint="add the referenced table to the MetaData, or take the foreign key out",
+        ) from None
+
+
 def _stated_keys(
     name: str, tables: Mapping[str, Table], statements: Mapping[str, Statement]
 ) -> tuple[ForeignKey, ...]:
@@ -307,8 +364,8 @@ def _distances(
 ) -> dict[str, int]:
     """Return the length of the path to the root for every table that has one.
 
-    A table whose home is stated is reached by that key only, so that the paths stay free of cycles
-    whatever the operator states.
+    A table whose home or owner is stated is reached by that key only, so that the paths stay free
+    of cycles whatever the operator states.
     """
     referencing: dict[str, list[str]] = {}
     for name, own in keys.items():
@@ -316,6 +373,8 @@ def _distances(
         if name == root or statement.kind is Kind.shared:
             continue
         for key in own:
+            if statement.owner is not None and key.declared:
+                continue
             if statement.home is None or key.columns == statement.home:
                 referencing.setdefault(key.target, []).append(name)
     distance = {root: 0}

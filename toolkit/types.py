@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Dialect, Enum
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.types import TypeEngine, UserDefinedType
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 _FORM = re.compile(
     r"""^\s*(?P<head>[^(\[]+?)\s*(?:\((?P<arguments>[^)]*)\))?\s*
@@ -102,6 +102,8 @@ class PostgresType:
 
 def postgres_type(type_: TypeEngine[Any]) -> PostgresType:
     """Return the PostgreSQL type of a SQLAlchemy type; a domain is taken as its base type."""
+    if isinstance(type_, TypeDecorator):
+        return postgres_type(type_.load_dialect_impl(_DIALECT))
     if isinstance(type_, postgresql.DOMAIN):
         return postgres_type(type_.data_type)
     if isinstance(type_, postgresql.ARRAY):
@@ -130,8 +132,11 @@ def parse(text: str) -> PostgresType:
     spelled = head if '"' in head else folded
     name = f"{folded} {tail}" if tail else _ALIASES.get(folded, spelled)
     arguments = tuple(
-        int(part) for part in (match["arguments"] or "").split(",") if part.strip().isdigit()
+        int(part)
+        for part in (match["arguments"] or "").split(",")
+        if re.fullmatch(r"-?\d+", part.strip(), re.ASCII)
     )
-    if folded == "float" and arguments and arguments[0] <= 24:
-        name, arguments = "real", ()
+    if folded == "float" and arguments:
+        # The precision is in bits, chooses one of two types, and is not kept.
+        name, arguments = "real" if arguments[0] <= 24 else "double precision", ()
     return PostgresType(name, arguments, (match["array"] or "").count("["))
