@@ -6,7 +6,7 @@ import math
 import re
 import textwrap
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from bson.binary import Binary
@@ -173,8 +173,8 @@ def _piece(prefix: str, value: Any, indent: int) -> str:
     flat = f"{pad}{prefix}{literal(value)},"
     if len(flat) > _WIDTH and isinstance(value, str) and prefix:
         inner = pad + " " * _INDENT
-        lines = [f"{inner}{_string(part)}" for part in _words(value, _WIDTH - len(inner) - 2)]
-        return "\n".join([f"{pad}{prefix}(", *lines, f"{pad}),"]) if len(lines) > 1 else flat
+        lines = [f"{inner}{_string(part)}" for part in _words(value, _WIDTH - len(inner))]
+        return "\n".join([f"{pad}{prefix}(", *lines, f"{pad}),"])
     if len(flat) <= _WIDTH or not isinstance(value, (dict, list, tuple)) or not value:
         return flat
     opening, closing = _BRACKETS[type(value)]
@@ -212,8 +212,10 @@ def literal(value: Any) -> str:
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else f'float("{value}")'
     if isinstance(value, Binary):
-        return f"Binary({_string_prefix(bytes(value))}, {value.subtype})"
-    if isinstance(value, datetime):
+        return f"Binary({_requoted(repr(bytes(value)))}, {value.subtype})"
+    if isinstance(value, datetime) and value == datetime(
+        value.year, value.month, value.day, tzinfo=UTC
+    ):
         return f"datetime({value.year}, {value.month}, {value.day}, tzinfo=UTC)"
     if isinstance(value, Mapping):
         items = [f"{literal(key)}: {literal(item)}" for key, item in value.items()]
@@ -225,13 +227,12 @@ def literal(value: Any) -> str:
     raise TypeError(f"no literal for {type(value).__name__}")
 
 
-def _string_prefix(value: bytes) -> str:
-    return f"b{_string(value.decode('latin-1'))}"
-
-
 def _string(text: str) -> str:
-    """Return a string in double quotes, unless that needs more escapes."""
-    quoted = repr(text)
-    if quoted[0] == '"' or '"' in text:
-        return quoted
-    return f'"{quoted[1:-1]}"'
+    return _requoted(repr(text))
+
+
+def _requoted(quoted: str) -> str:
+    """Return a literal in double quotes, unless that needs more escapes."""
+    prefix, quote, body = quoted[: quoted.index(quoted[-1])], quoted[-1], quoted[:-1]
+    body = body[len(prefix) + 1 :]
+    return quoted if quote == '"' or '"' in body else f'{prefix}"{body}"'

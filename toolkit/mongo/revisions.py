@@ -37,6 +37,9 @@ _BROKEN = (
     TypeError,
     ValueError,
     LookupError,
+    ArithmeticError,
+    RuntimeError,
+    AssertionError,
 )
 
 

@@ -1,0 +1,234 @@
+"""The journal of migrations, in the database ``regionkit_journal``.
+
+Documents of ``migrations`` are called like the target database. Its presence means that all of its
+``chunks`` are there. Whatever a run writes, it writes together with a change of a journal document
+that carries its epoch: a run that was overtaken cannot write any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from bson.binary import Binary
+from pymongo import errors
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from toolkit import __version__
+from toolkit.errors import LockNotObtained, Refused
+from toolkit.journal import Chunk, Run, State
+from toolkit.mongo.lock import JOURNAL, whoami
+from toolkit.mongo.session import Document, MongoSession
+
+_BATCH = 10_000
+
+
+class Store:
+    """The journal of one target database.
+
+    Args:
+        session: an open connection.
+        target: the name of the target database.
+    """
+
+    def __init__(self, session: MongoSession, target: str) -> None:
+        self.target = target
+        self._session = session
+        database = session.database(JOURNAL)
+        self._migrations: Collection[Document] = database["migrations"]
+        self._chunks: Collection[Document] = database["chunks"]
+
+    def run(self) -> Run | None:
+        """Return how far the migration has come, ``None`` if it never started."""
+        found = self._migrations.find_one({"_id": self.target})
+        return _run(found) if found else None
+
+    def begin(self, fingerprint: str, chunks: Iterable[Chunk]) -> Run:
+        """Note the start of a migration with all of its chunks.
+
+        Raises:
+            LockNotObtained: another run has begun meanwhile.
+        """
+        self._chunks.delete_many({"_id.target": self.target})
+        documents = [
+            {
+                "_id": self._chunk_id(chunk),
+                "lower": list(chunk.lower) if chunk.lower else None,
+                "upper": list(chunk.upper) if chunk.upper else None,
+                "epoch": 1,
+                "batches": 0,
+                "rows": None,
+                "finished_at": None,
+            }
+            for chunk in chunks
+        ]
+        for start in range(0, len(documents), _BATCH):
+            self._chunks.insert_many(documents[start : start + _BATCH])
+        try:
+            self._migrations.insert_one(
+                {
+                    "_id": self.target,
+                    "fingerprint": fingerprint,
+                    "state": State.copying.value,
+                    "epoch": 1,
+                    "started_by": whoami(),
+                    "version": __version__,
+                    "sessions": [],
+                    "finished_at": None,
+                }
+            )
+        except errors.DuplicateKeyError:
+            raise overtaken(self.target) from None
+        self._migrations.update_one(
+            {"_id": self.target}, [{"$set": {"started_at": "$$NOW"}}]
+        )
+        return Run(State.copying, fingerprint, 1)
+
+    def resume(self, fingerprint: str) -> Run:
+        """Note another start: whoever ran before may not write any more.
+
+        Raises:
+            Refused: the configuration is not the one that the migration was started with.
+        """
+        found = self._migrations.find_one_and_update(
+            {"_id": self.target, "fingerprint": fingerprint},
+            {"$inc": {"epoch": 1}, "$set": {"sessions": []}},
+        )
+        if found is None:
+            raise Refused(
+                f"the migration into {self.target!r} was started with another configuration",
+                hint="restore the regions, placement and rule that it was started with, or "
+                "start over: 'regionkit apply --revert', 'regionkit apply', then 'migrate'",
+            )
+        self._end_sessions(found["sessions"])
+        epoch = found["epoch"] + 1
+        self._chunks.update_many(
+            {"_id.target": self.target, "rows": None}, {"$set": {"epoch": epoch}}
+        )
+        return Run(State(found["state"]), fingerprint, epoch)
+
+    def _end_sessions(self, sessions: list[Binary]) -> None:
+        """End the transactions that a killed run left open, which would hold locks for a minute."""
+        if sessions:
+            # Without the privilege they end by themselves.
+            with suppress(errors.OperationFailure):
+                self._session.client.admin.command("killSessions", [{"id": one} for one in sessions])
+
+    def chunks(self) -> list[tuple[Chunk, int | None]]:
+        """Return every chunk with its rows, ``None`` for one that is not copied yet."""
+        found = self._chunks.find({"_id.target": self.target}).sort(
+            [("_id.table", 1), ("_id.number", 1)]
+        )
+        return [
+            (
+                Chunk(
+                    document["_id"]["server"],
+                    document["_id"]["table"],
+                    document["_id"]["number"],
+                    tuple(document["lower"]) if document["lower"] else None,
+                    tuple(document["upper"]) if document["upper"] else None,
+                ),
+                document["rows"],
+            )
+            for document in found
+        ]
+
+    def enlist(self, session: ClientSession, run: Run) -> None:
+        """Note a session, so that the next run can end what it left open.
+
+        Raises:
+            LockNotObtained: a newer run has taken over.
+        """
+        result = self._migrations.update_one(
+            {"_id": self.target, "epoch": run.epoch},
+            {"$push": {"sessions": session.session_id["id"]}},
+        )
+        if result.matched_count != 1:
+            raise overtaken(self.target)
+
+    def fenced(
+        self, session: ClientSession, chunk: Chunk, epoch: int, write: Callable[[], Any]
+    ) -> None:
+        """Write a batch of a chunk, in one transaction with a mark at the chunk.
+
+        Args:
+            session: without a transaction.
+            chunk: the batch's.
+            epoch: of the run.
+            write: writes in the session's transaction; called again when it has to be repeated.
+
+        Raises:
+            LockNotObtained: a newer run has taken over; nothing was written.
+        """
+
+        def transaction(session: ClientSession) -> None:
+            result = self._chunks.update_one(
+                self._mine(chunk, epoch), {"$inc": {"batches": 1}}, session=session
+            )
+            if result.matched_count != 1:
+                raise overtaken(self.target)
+            write()
+
+        session.with_transaction(
+            transaction,
+            read_concern=ReadConcern("snapshot"),
+            write_concern=WriteConcern("majority"),
+        )
+
+    def checkpoint(self, chunk: Chunk, epoch: int, rows: int) -> None:
+        """Note a copied chunk.
+
+        Raises:
+            LockNotObtained: a newer run has taken over.
+        """
+        result = self._chunks.update_one(
+            self._mine(chunk, epoch), [{"$set": {"rows": rows, "finished_at": "$$NOW"}}]
+        )
+        if result.matched_count != 1:
+            raise overtaken(self.target)
+
+    def advance(self, state: State, epoch: int) -> None:
+        """Note that the migration has come further.
+
+        Raises:
+            LockNotObtained: a newer run has taken over.
+        """
+        finished = "$$NOW" if state is State.finished else None
+        result = self._migrations.update_one(
+            {"_id": self.target, "epoch": epoch},
+            [{"$set": {"state": state.value, "finished_at": finished}}],
+        )
+        if result.matched_count != 1:
+            raise overtaken(self.target)
+
+    def forget(self) -> None:
+        """Drop the target's entries, after its collections are gone."""
+        self._migrations.delete_one({"_id": self.target})
+        self._chunks.delete_many({"_id.target": self.target})
+
+    def _mine(self, chunk: Chunk, epoch: int) -> Document:
+        return {"_id": self._chunk_id(chunk), "epoch": epoch, "rows": None}
+
+    def _chunk_id(self, chunk: Chunk) -> Document:
+        return {
+            "target": self.target,
+            "server": chunk.server,
+            "table": chunk.table,
+            "number": chunk.number,
+        }
+
+
+def _run(document: Document) -> Run:
+    return Run(State(document["state"]), document["fingerprint"], document["epoch"])
+
+
+def overtaken(target: str) -> LockNotObtained:
+    """Return the error of a run that another one has taken over from."""
+    return LockNotObtained(
+        f"another run has taken over the migration into {target!r}; this one wrote nothing more",
+        hint="watch the other run with 'regionkit status'",
+    )
