@@ -51,7 +51,7 @@ class SourceSection(_Section):
     schema_name: str = Field("public", alias="schema")
     url: str | None = None
     url_env: str = "REGIONKIT_SOURCE_URL"
-    #: ``module:function(connection)`` that creates and fills the source; only the demo calls it.
+    #: Module with ``create(connection)`` and ``load(connection, *, seed)``; only the demo uses it.
     demo: str | None = None
 
     _no_password = field_validator("url")(_without_password)
@@ -284,12 +284,13 @@ class Configuration:
             )
         return found
 
-    def demo_loader(self) -> Any:
-        """Import the function that ``[source] demo`` names: it creates and fills the source."""
+    def demo_module(self) -> Any:
+        """Import the module that ``[source] demo`` names: it creates and fills the source."""
         if self.file.source.demo is None:
             raise UsageError(
                 f"{self.path.name} declares no demonstration data",
-                hint="run the demo with the configuration of the reference bank",
+                hint="run the demo with the configuration of the reference bank: "
+                "--config schemas/bank/regionkit.toml",
             )
         return import_name(self.file.source.demo, self.folder)
 
@@ -420,7 +421,7 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
 
 
 def import_name(name: str, folder: Path) -> Any:
-    """Import ``module:attribute``, looking in the operator's project and the current folder too.
+    """Import ``module:attribute`` or ``module``, looking in the operator's project and the current folder too.
 
     Raises:
         UsageError: the name has another form, or there is no such module or attribute.
@@ -430,7 +431,8 @@ def import_name(name: str, folder: Path) -> Any:
         if place not in sys.path:
             sys.path.append(place)
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        module = importlib.import_module(module_name)
+        return getattr(module, attribute) if attribute else module
     except Exception as error:  # noqa: BLE001  (the operator's module may raise anything)
         raise UsageError(
             f"cannot import {name!r}: {type(error).__name__}: {error}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -74,7 +75,7 @@ def apply(
         stderr().print("next: regionkit migrate --dry-run")
 
 
-def _print_plans(name: str, plans: list[Plan]) -> None:
+def _print_plans(name: str, plans: Sequence[Plan]) -> None:
     if not plans:
         stdout().print(f"{name}: nothing to do")
     for plan in plans:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, Protocol
 
 from toolkit.cli.project import Project
-from toolkit.errors import UsageError
 from toolkit.migrate.target import Target
-from toolkit.mongo.revisions import Runner
+from toolkit.mongo.runner import Runner
 from toolkit.mongo.session import connect as connect_mongo
+from toolkit.mongo.session import require_transactions
 from toolkit.mongo.target import MongoTarget
 from toolkit.plan import Plan
 from toolkit.postgres.apply import Revisions
@@ -20,25 +22,65 @@ Name = Literal["postgres", "mongo"]
 class History(Protocol):
     """The revisions of one backend."""
 
-    def pending(self) -> list[str]:
-        """Return the revisions that the target lacks."""
-        ...
-
-    def plan(self) -> list[Plan]:
+    def plan(self) -> Sequence[Plan]:
         """Return what ``upgrade`` would do; write nothing."""
         ...
 
-    def plan_revert(self) -> list[Plan]:
+    def plan_revert(self) -> Sequence[Plan]:
         """Return what ``revert`` would do; write nothing."""
         ...
 
-    def upgrade(self) -> list[str]:
+    def upgrade(self) -> Sequence[str]:
         """Run what is pending; return it."""
         ...
 
-    def revert(self) -> list[str]:
-        """Take everything back; return it."""
+    def revert(self) -> Sequence[str]:
+        """Take everything back, the data with it; return it."""
         ...
+
+
+class _MongoHistory:
+    """The MongoDB runner under the names that the commands use."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def plan(self) -> Sequence[Plan]:
+        return self._runner.plan("head")
+
+    def plan_revert(self) -> Sequence[Plan]:
+        return self._runner.plan("base")
+
+    def upgrade(self) -> Sequence[str]:
+        return self._runner.upgrade()
+
+    def revert(self) -> Sequence[str]:
+        return self._runner.downgrade(drop_data=True)
+
+
+@contextmanager
+def history(project: Project, name: Name) -> Iterator[History]:
+    """Open the revisions of a backend."""
+    configuration = project.configuration
+    server = configuration.topology.server(name)
+    if name == "postgres":
+        yield Revisions(
+            configuration.sql_migrations,
+            configuration.target_schema,
+            project.url("postgres"),
+            server,
+        )
+        return
+    with connect_mongo(project.url("mongo")) as session:
+        require_transactions(session, configuration.file.target.mongo.allow_single_member)
+        yield _MongoHistory(
+            Runner(
+                session,
+                configuration.mongo_database,
+                configuration.nosql_migrations,
+                server=server,
+            )
+        )
 
 
 def target(project: Project, name: Name) -> Target:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
 
 from toolkit import __version__
 from toolkit.cli import lab
+from toolkit.cli.apply import apply
+from toolkit.cli.demo import demo
+from toolkit.cli.generate import generate
+from toolkit.cli.migrate import migrate
 from toolkit.cli.output import print_error
-from toolkit.errors import RegionkitError, StoppedByUser
+from toolkit.cli.verify import verify
+from toolkit.errors import RegionkitError
 
 app = typer.Typer(
     name="regionkit",
@@ -17,14 +23,23 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Decide where a client's data lives, and move it there without losing a row.",
 )
+app.command()(demo)
 app.add_typer(lab.app, name="lab")
+app.command()(generate)
+app.command()(apply)
+app.command()(migrate)
+app.command()(verify)
 
 
 @app.callback(invoke_without_command=True)
 def root(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
-    """Decide where a client's data lives, and move it there without losing a row."""
+    """Decide where a client's data lives, and move it there without losing a row.
+
+    The journey: generate, apply --dry-run, apply, migrate --dry-run, migrate, verify.
+    See all of it at once, on servers of its own, with: regionkit demo
+    """
     if version:
         typer.echo(__version__)
         raise typer.Exit(0)
@@ -32,11 +47,10 @@ def root(
 
 def main() -> None:
     """Run the command line; the only place where an error becomes an exit code."""
+    # A request to terminate is a request to stop cleanly, as Ctrl-C is.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        app(standalone_mode=True)
+        app()
     except RegionkitError as error:
         print_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print_error(StoppedByUser("interrupted", hint="run the same command again to go on"))
-        sys.exit(StoppedByUser.exit_code)

@@ -1,0 +1,39 @@
+# Two commands do everything on a machine with Python 3.11 or later, git and make:
+#   make demo    the whole journey on servers of its own
+#   make test    the tests, on real servers
+# Both create .venv and install what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG := schemas/bank/regionkit.toml
+
+.PHONY: demo test check lint install lab clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "regionkit needs Python 3.11 or later; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,dev]'
+	touch $@
+
+demo: install  ## The whole journey on embedded servers and a generated bank.
+	$(BIN)/regionkit demo --config $(CONFIG)
+
+test: install  ## The tests, on real servers.
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test  ## Everything that the gate runs.
+
+lab: install  ## Embedded servers that stay: stop them with 'regionkit lab down'.
+	$(BIN)/regionkit lab up
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
