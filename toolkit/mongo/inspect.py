@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ def catalogue(database: Database[Document]) -> Document:
     """Return every collection, view and index, sorted by name.
 
     Keys of indexes are lists of pairs, because their order counts. What the server adds by itself
-    (uuid, versions) is left out.
+    (uuid, versions) is left out. What JSON cannot spell (NaN, dates) is written as Extended JSON.
     """
     with translated(f"read the catalogue of {database.name}"):
         entries = sorted(database.list_collections(), key=lambda entry: str(entry["name"]))
@@ -35,7 +36,9 @@ def catalogue(database: Database[Document]) -> Document:
                     "options": options,
                     "indexes": indexes(database, name),
                 }
-    return found
+    text = json_util.dumps(found, json_options=json_util.RELAXED_JSON_OPTIONS)
+    comparable: Document = json.loads(text)
+    return comparable
 
 
 def indexes(database: Database[Document], collection: str) -> Document:
