@@ -435,8 +435,19 @@ def kill_9(server: LabServer) -> None:
 
 
 def cli(*arguments: str) -> subprocess.Popen[str]:
-    program = "import sys; from toolkit.cli.main import main; sys.argv[0] = 'regionkit'; main()"
-    return python(program, "lab", *arguments)
+    # Without the other commands, which take longer to import than a server to start.
+    program = (
+        "import sys\n"
+        "from toolkit.cli.lab import app\n"
+        "from toolkit.cli.output import print_error\n"
+        "from toolkit.errors import RegionkitError\n"
+        "try:\n"
+        "    app(prog_name='regionkit lab')\n"
+        "except RegionkitError as error:\n"
+        "    print_error(error)\n"
+        "    sys.exit(error.exit_code)\n"
+    )
+    return python(program, *arguments)
 
 
 def python(program: str, *arguments: str) -> subprocess.Popen[str]:
