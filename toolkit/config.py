@@ -421,7 +421,7 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
 
 
 def import_name(name: str, folder: Path) -> Any:
-    """Import ``module:attribute`` or ``module``, looking in the operator's project and the current folder too.
+    """Import ``module:attribute`` or ``module``, in the project's or the current folder too.
 
     Raises:
         UsageError: the name has another form, or there is no such module or attribute.
