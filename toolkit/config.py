@@ -164,6 +164,98 @@ class InvariantSection(_Section):
     mongo: MongoInvariant | None = None
 
 
+class MongoQuery(_Section):
+    """``mongo`` of ``[[query]]``: an aggregation whose fields are named like the SQL's columns.
+
+    The pipeline is MongoDB Extended JSON in which ``{"$param": "name"}`` stands for a parameter.
+    """
+
+    collection: str
+    pipeline: str
+
+
+class QuerySection(_Section):
+    """``[[query]]``: a question that every layout must answer as the source does."""
+
+    name: str
+    #: The SQL of the single-region schema; parameters are ``%(name)s``.
+    sql: str
+    #: SQL on the source whose columns are the parameters; rows are drawn from it, seeded.
+    draw: str | None = None
+    #: The parameter that is a client's key. The client's region is looked up in the link first, and
+    #: is then the parameter ``region``, and ``{region}`` in the names of collections.
+    client: str | None = None
+    #: Whether it asks about one client: it may touch the rows of one region only.
+    lookup: bool = False
+    #: The SQL for the layout ``tables``, where the single-region SQL is not the right one.
+    tables: str | None = None
+    #: The counterpart for MongoDB, where nothing translates SQL.
+    mongo: MongoQuery | None = None
+    #: ``p50``, ``p95`` or ``p99``: milliseconds that must not be exceeded on any layout.
+    threshold: dict[Literal["p50", "p95", "p99"], Annotated[float, Field(gt=0)]] = {}
+
+
+class SqlStatement(_Section):
+    """One SQL statement of a write, and how many rows it must affect."""
+
+    sql: str
+    rows: Annotated[int, Field(ge=0)] | None = 1
+
+
+class MongoCommand(_Section):
+    """One database command of a write (Extended JSON), and how many documents it must affect."""
+
+    command: str
+    rows: Annotated[int, Field(ge=0)] | None = 1
+
+
+class SqlWrite(_Section):
+    """The statements of one transaction, and those that remove what it wrote."""
+
+    statements: Annotated[list[SqlStatement], Field(min_length=1)]
+    cleanup: Annotated[list[str], Field(min_length=1)]
+
+
+class MongoWrite(_Section):
+    """The commands of one transaction, and those that remove what it wrote.
+
+    Where ``client`` of the write names a parameter, the transaction begins with ``$inc`` on that
+    client's link document, which also tells ``{region}``.
+    """
+
+    commands: Annotated[list[MongoCommand], Field(min_length=1)]
+    cleanup: Annotated[list[str], Field(min_length=1)]
+
+
+class WriteSection(_Section):
+    """``[[write]]``: a transaction whose latency is measured.
+
+    Parameters are the columns of ``draw``, and ``mark``: a text that is the same for all rows of
+    one run, by which ``cleanup`` finds them, and ``unique``: a text that is never drawn twice.
+    """
+
+    name: str
+    #: SQL on the source whose columns are the parameters; rows are drawn from it, seeded.
+    draw: str | None = None
+    #: The parameter that is a client's key.
+    client: str | None = None
+    #: On the single-region source: the baseline.
+    single: SqlWrite
+    tables: SqlWrite | None = None
+    mongo: MongoWrite | None = None
+    #: ``p50``, ``p95``, ``p99``: milliseconds; ``overhead``: ratio of medians to the baseline.
+    threshold: dict[Literal["p50", "p95", "p99", "overhead"], Annotated[float, Field(gt=0)]] = {}
+
+
+class ChecksSection(_Section):
+    """``[checks]``."""
+
+    #: The region in which the servers of a layout stand, for round trips.
+    home: str | None = None
+    #: The same seed draws the same parameters in the same order.
+    seed: int = 1
+
+
 class MigrationsSection(_Section):
     """``[migrations]``: folders, beside the configuration."""
 
@@ -192,6 +284,9 @@ class File(_Section):
     #: ``"<table>.<constraint>" = "global" | "region"``: how far a unique constraint reaches.
     unique: dict[str, Literal["global", "region"]] = {}
     invariant: list[InvariantSection] = []
+    query: list[QuerySection] = []
+    write: list[WriteSection] = []
+    checks: ChecksSection = ChecksSection()
     migrations: MigrationsSection = MigrationsSection()
     migrate: MigrateSection = MigrateSection()
 
@@ -375,6 +470,8 @@ class Configuration:
         for table, said in self.file.placement.items():
             if said.orphans is not None:
                 used[f"[placement.{table}] orphans"] = said.orphans
+        if self.file.checks.home is not None:
+            used["[checks] home"] = self.file.checks.home
         for pair in self.file.round_trip:
             for code in pair.between:
                 used.setdefault(f"[[round_trip]] {list(pair.between)}", code)
