@@ -41,7 +41,8 @@ from toolkit.mongo.indexes import CollectionIndex
 from toolkit.mongo.inspect import catalogue
 from toolkit.mongo.layout import CollectionsLayout, collections, of_region
 from toolkit.mongo.lock import JOURNAL, Lock
-from toolkit.mongo.revisions import generate
+from toolkit.mongo.operations import executing
+from toolkit.mongo.revisions import generate, load_revision
 from toolkit.mongo.runner import Runner
 from toolkit.mongo.session import (
     MongoSession,
@@ -318,6 +319,31 @@ def test_a_run_that_stopped_half_way_is_finished_by_the_next(
     assert runner.downgrade() == ("0001",)
     assert runner.upgrade() == ("0001",)
     assert catalogue(database) == once
+
+
+def test_a_change_of_primary_is_survived(
+    session: MongoSession, runner: Runner, database: Database[dict[str, Any]]
+) -> None:
+    def step_down(step: Any) -> None:
+        if step.target == "visit":
+            session.client.admin.command({"replSetStepDown": 1, "force": True})
+
+    assert runner.upgrade(on_step=step_down) == ("0001",)
+    once = catalogue(database)
+    runner.downgrade()
+    runner.upgrade()
+    assert catalogue(database) == once
+
+
+def test_operations_can_be_done_at_once(
+    database: Database[dict[str, Any]], folder: Path, runner: Runner
+) -> None:
+    (path,) = (folder / "versions").iterdir()
+    load_revision(path).upgrade(executing(database))
+    directly = catalogue(database)
+    load_revision(path).downgrade(executing(database))
+    runner.upgrade()
+    assert catalogue(database) == directly
 
 
 def test_an_edited_migration_is_refused(

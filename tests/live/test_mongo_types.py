@@ -11,6 +11,7 @@ from psycopg import sql
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
+from toolkit.mongo.shape import row_digest, row_digest_expression
 from toolkit.mongo.types import VERIFY_OPTIONS, ValueRefused, bson_type
 from toolkit.types import parse
 
@@ -273,3 +274,12 @@ def test_an_enum_and_domains(source: psycopg.Connection[Any]) -> None:
         assert row is not None
         assert row[-1] is not True
         assert carried.canonical(carried.encode(row[:-2])) == row[-2]
+
+
+def test_a_rows_digest_is_the_same_on_both_sides(source: psycopg.Connection[Any]) -> None:
+    texts = ["", None, "null", 'a"b\\c', "\x01\x1f\x7f\t\n", "é😀\u2028", "[1:2]"]
+    row = source.execute(
+        f"select {row_digest_expression(['%s::text'] * len(texts))}",
+        texts,
+    ).fetchone()
+    assert row == (row_digest(texts),)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pymongo.database import Database
+
 from toolkit.mongo.ddl import (
     CreateCollection,
     CreateRegion,
@@ -17,6 +19,7 @@ from toolkit.mongo.ddl import (
     Operation,
 )
 from toolkit.mongo.indexes import CollectionIndex
+from toolkit.mongo.session import Document
 from toolkit.mongo.values import Schema
 
 #: An index as a migration file spells it: ``name``, ``keys`` as pairs of path and direction, and
@@ -105,6 +108,11 @@ class Operations:
     def drop_view(self, name: str) -> None:
         """Drop a view."""
         self._run(DropView(name))
+
+
+def executing(database: Database[Document]) -> Operations:
+    """Return what a migration may do, each operation done at once."""
+    return Operations(lambda operation: operation.apply(database))
 
 
 def _indexes(specs: Sequence[IndexSpec]) -> tuple[CollectionIndex, ...]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from toolkit.errors import Refused, sampled
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from toolkit.errors import ConnectionFailed, Interrupted, LockNotObtained, Refused, sampled
 from toolkit.mongo.ddl import Operation
 from toolkit.mongo.journal import Entry, Journal, State
 from toolkit.mongo.lock import LEASE, Lock
@@ -14,6 +16,9 @@ from toolkit.mongo.session import MongoSession, translated
 from toolkit.plan import Plan, Step
 
 _BACKEND = "mongo"
+
+#: How often an operation is tried, and the seconds between two tries at most.
+_ATTEMPTS, _LONGEST_WAIT = 4, 2.0
 
 #: The newest revision, and the state before the first one.
 HEAD, BASE = "head", "base"
@@ -128,6 +133,7 @@ class Runner:
         Raises:
             LockNotObtained: somebody else is at work.
             Refused: the database holds foreign data, or a migration was edited.
+            Interrupted: the server went away; run it again.
         """
         index = self._index(to)
         with self.lock() as lock:
@@ -185,11 +191,17 @@ class Runner:
         on_step: Callable[[Step], object] | None,
     ) -> None:
         database = self._session.database(self._name)
-        for operation in operations:
-            lock.check()
-            if on_step is not None:
-                on_step(operation.step(self._server))
-            operation.apply(database)
+        try:
+            for operation in operations:
+                lock.check()
+                if on_step is not None:
+                    on_step(operation.step(self._server))
+                # Operations are idempotent: after a change of primary the same one is done again.
+                for attempt in _attempts():
+                    with attempt:
+                        operation.apply(database)
+        except ConnectionFailed as error:
+            raise Interrupted(error.message, hint=error.hint) from None
 
     def _index(self, target: str) -> int:
         """Return how many revisions are applied once ``target`` is reached."""
@@ -258,6 +270,15 @@ class Runner:
                 details=sampled(filled),
                 hint="say that the data may be dropped",
             )
+
+
+def _attempts() -> Retrying:
+    return Retrying(
+        retry=retry_if_exception_type((ConnectionFailed, LockNotObtained)),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_random_exponential(max=_LONGEST_WAIT),
+        reraise=True,
+    )
 
 
 def _names(operations: Sequence[Operation]) -> list[str]:

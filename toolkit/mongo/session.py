@@ -18,7 +18,13 @@ import motor.motor_asyncio
 from pymongo import MongoClient, errors
 from pymongo.database import Database
 
-from toolkit.errors import ConnectionFailed, Interrupted, Refused, RegionkitError
+from toolkit.errors import (
+    ConnectionFailed,
+    Interrupted,
+    LockNotObtained,
+    Refused,
+    RegionkitError,
+)
 
 Document = dict[str, Any]
 
@@ -26,6 +32,10 @@ Document = dict[str, Any]
 OLDEST = (6, 0)
 
 _UNAUTHORIZED = 13
+
+#: LockTimeout, LockBusy, WriteConflict, ConflictingOperationInProgress, DatabaseDropPending,
+#: BackgroundOperationInProgressForNamespace.
+_BUSY = (24, 46, 112, 117, 215, 12587)
 _CONCERNS: Document = {
     "w": "majority",
     "readConcernLevel": "majority",
@@ -148,6 +158,7 @@ def translated(what: str) -> Iterator[None]:
     Raises:
         ConnectionFailed: the server does not answer.
         Refused: the user lacks a privilege.
+        LockNotObtained: another operation is in the way.
         Interrupted: the write was not confirmed by a majority in time.
         RegionkitError: anything else that the server refused.
     """
@@ -165,6 +176,10 @@ def translated(what: str) -> Iterator[None]:
         if error.code == _UNAUTHORIZED:
             raise Refused(
                 f"{what}: {reason(error)}", hint="docs/privileges.md names the role it needs"
+            ) from None
+        if error.code in _BUSY:
+            raise LockNotObtained(
+                f"{what}: {reason(error)}", hint="run the command again when the other is done"
             ) from None
         raise RegionkitError(f"{what}: {reason(error)} (code {error.code})") from None
     except errors.PyMongoError as error:
