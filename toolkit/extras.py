@@ -48,7 +48,7 @@ class Extra:
     table: str | None = None
 
 
-_HEADER = re.compile(r"^--\s*regionkit:\s*(?P<what>.*?)\s*$", re.M)
+_HEADER = re.compile(r"^--[^\S\n]*regionkit:[^\S\n]*(?P<what>.*?)[^\S\n]*$", re.M)
 _WHAT = re.compile(r"(?P<kind>\w+)\s+(?P<name>\S+)(?:\s+on\s+(?P<table>\S+))?")
 
 
@@ -66,7 +66,7 @@ def parse(text: str) -> tuple[Extra, ...]:
             hint="write '-- regionkit: function NAME' or '-- regionkit: trigger NAME on TABLE'",
         )
     extras = []
-    for header, following in zip(headers, [*headers[1:], None], strict=True):
+    for header, following in zip(headers, [*headers[1:], None], strict=False):
         match = _WHAT.fullmatch(header["what"])
         kind = match["kind"] if match else ""
         if (

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Dialect, Enum
+from sqlalchemy import Dialect, Enum, Interval
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
@@ -102,7 +102,8 @@ class PostgresType:
 
 def postgres_type(type_: TypeEngine[Any]) -> PostgresType:
     """Return the PostgreSQL type of a SQLAlchemy type; a domain is taken as its base type."""
-    if isinstance(type_, TypeDecorator):
+    # SQLAlchemy's Interval is a decorator for databases that have no such type.
+    if isinstance(type_, TypeDecorator) and not isinstance(type_, Interval):
         return postgres_type(type_.load_dialect_impl(_DIALECT))
     if isinstance(type_, postgresql.DOMAIN):
         return postgres_type(type_.data_type)

@@ -162,12 +162,10 @@ def test_a_password_that_was_not_encoded_is_masked_whole(text: str) -> None:
     assert "half" not in redact(text)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@given(password=st.text(min_size=1).map(lambda text: quote(text, safe="")))
-@example(password="%40%2F%3A%3F%26")
+@given(st.sampled_from(SHAPES), st.text(min_size=1).map(lambda text: quote(text, safe="")))
+@example(SHAPES[0], "%40%2F%3A%3F%26")
 def test_no_encoded_password_survives(shape: str, password: str) -> None:
     assume(password not in shape.replace("{}", ""))
-    assume(password not in "***")
     assert password not in redact(shape.replace("{}", password)).replace("***", "")
 
 

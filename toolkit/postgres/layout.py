@@ -22,6 +22,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    Interval,
     MetaData,
     PrimaryKeyConstraint,
     Sequence,
@@ -284,7 +285,8 @@ class _Builder:
         arguments: list[Any] = []
         default = None
         if column.identity is not None:
-            arguments.append(_identity(column.identity))
+            always = column.identity.always and not self._written_by_moves(column)
+            arguments.append(_identity(column.identity, always=always))
         elif isinstance(column.server_default, Computed):
             arguments.append(
                 Computed(
@@ -302,6 +304,19 @@ class _Builder:
             server_default=default,
             autoincrement=False if _looks_serial(column) else "auto",
             comment=column.comment,
+        )
+
+    def _written_by_moves(self, column: Column[Any]) -> bool:
+        """Return whether a cascade sets the column, if only to the value that it has.
+
+        PostgreSQL refuses that for GENERATED ALWAYS, which therefore becomes BY DEFAULT.
+        """
+        key = self.layout.key_of(column.table)
+        if key == self.layout.placement.root and column.primary_key:
+            return True
+        return any(
+            column.name in reference.columns and role is not Role.plain
+            for reference, role in self.layout.placement[key].roles.items()
         )
 
     def _default(self, column: Column[Any]) -> Any:
@@ -333,7 +348,7 @@ class _Builder:
         return re.sub(rf'::"?{source}"?\.', lambda _: f"::{ddl.quote(self.schema)}.", sql)
 
     def _type(self, type_: TypeEngine[Any]) -> TypeEngine[Any]:
-        if isinstance(type_, TypeDecorator):
+        if isinstance(type_, TypeDecorator) and not isinstance(type_, Interval):
             return self._type(type_.load_dialect_impl(_DIALECT))
         if isinstance(type_, postgresql.DOMAIN):
             raise Refused(
@@ -638,9 +653,9 @@ def _default_text(argument: Any) -> str:
     return ddl.literal(argument) if isinstance(argument, str) else _text(argument)
 
 
-def _identity(source: Identity) -> Identity:
+def _identity(source: Identity, *, always: bool) -> Identity:
     return Identity(
-        always=source.always,
+        always=always,
         on_null=source.on_null,
         start=source.start,
         increment=source.increment,
