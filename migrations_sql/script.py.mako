@@ -12,7 +12,7 @@ branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 
 # What this revision was generated from. ``regionkit generate --check`` compares it.
-model_digest = "${model_digest}"
+model_digest = "${"" if model_digest is UNDEFINED else model_digest}"
 
 
 def upgrade() -> None:

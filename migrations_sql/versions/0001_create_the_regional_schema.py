@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 # What this revision was generated from. ``regionkit generate --check`` compares it.
-model_digest = "2f525880a06bb9e10964f573e5e4fe051a688908c1456f23c1932b2f36529ca0"
+model_digest = "802d3966b97e4d66e69646c83e8000869061611999244ff500e151fb010308b5"
 
 
 def upgrade() -> None:
@@ -59,7 +59,7 @@ def upgrade() -> None:
     comment='The regions. Kept by regionkit.'
     )
     op.create_link('client_region',
-    sa.Column('client_id', sa.BigInteger(), nullable=False),
+    sa.Column('client_id', sa.BigInteger(), autoincrement=False, nullable=False),
     sa.Column('region', sa.Text(), nullable=False),
     sa.PrimaryKeyConstraint('client_id', name='client_region_pkey'),
     sa.UniqueConstraint('client_id', 'region', name='client_region_region_key'),
@@ -270,21 +270,21 @@ def upgrade() -> None:
     op.create_foreign_key(op.f('fk_transfer_from_account_id_account'), 'transfer', 'account', ['from_account_id', 'region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True)
     op.create_foreign_key(op.f('fk_transfer_to_account_id_account'), 'transfer', 'account', ['to_account_id', 'to_account_id_region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True, match='FULL')
     op.create_key_table('account_iban_key',
-    sa.Column('iban', sa.String(length=34), nullable=False),
+    sa.Column('iban', sa.String(length=34), autoincrement=False, nullable=False),
     sa.PrimaryKeyConstraint('iban', name='account_iban_key_pkey'),
     schema='bank_regional',
     comment='Keeps account (iban) unique over all regions.',
     keeps='account'
     )
     op.create_key_table('card_pan_token_key',
-    sa.Column('pan_token', sa.Uuid(), nullable=False),
+    sa.Column('pan_token', sa.Uuid(), autoincrement=False, nullable=False),
     sa.PrimaryKeyConstraint('pan_token', name='card_pan_token_key_pkey'),
     schema='bank_regional',
     comment='Keeps card (pan_token) unique over all regions.',
     keeps='card'
     )
     op.create_key_table('client_email_key',
-    sa.Column('email', sa.Text(), nullable=False),
+    sa.Column('email', sa.Text(), autoincrement=False, nullable=False),
     sa.PrimaryKeyConstraint('email', name='client_email_key_pkey'),
     schema='bank_regional',
     comment='Keeps client (email) unique over all regions.',

@@ -79,7 +79,7 @@ def write(folder: Path, name: str, revision: str, down: str | None, body: str = 
 
 
 def test_what_is_generated_does_what_the_layout_says(tmp_path: Path) -> None:
-    path = generate(shop(), tmp_path, "The shop, at first!")
+    path, _ = generate(shop(), tmp_path, "The shop, at first!")
     assert path == tmp_path / "versions" / "0001_the_shop_at_first.py"
     (revision,) = load_history(tmp_path)
     assert (revision.revision, revision.down_revision) == ("0001", None)
@@ -114,14 +114,14 @@ def _creations(operation: Operation) -> list[CreateCollection]:
 def test_generating_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     texts = []
     for name in ("one", "two"):
-        path = generate(shop(), tmp_path / name)
+        path, _ = generate(shop(), tmp_path / name)
         assert path is not None
         texts.append(path.read_bytes())
     assert texts[0] == texts[1]
 
 
 def test_the_text_is_as_a_formatter_leaves_it(tmp_path: Path) -> None:
-    path = generate(shop(), tmp_path, "Shop")
+    path, _ = generate(shop(), tmp_path, "Shop")
     assert path is not None
     assert max(map(len, path.read_text(encoding="utf-8").splitlines())) <= 100
     ruff = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length", "100"]
@@ -130,8 +130,8 @@ def test_the_text_is_as_a_formatter_leaves_it(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_when_nothing_changed(tmp_path: Path) -> None:
-    assert generate(shop(), tmp_path) is not None
-    assert generate(shop(), tmp_path) is None
+    assert generate(shop(), tmp_path)[1] is True
+    assert generate(shop(), tmp_path)[1] is False
     assert len(list(tmp_path.rglob("*"))) == 2
 
 

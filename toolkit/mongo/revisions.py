@@ -97,16 +97,19 @@ def _broken(path: Path, error: Exception) -> Refused:
     )
 
 
-def generate(layout: Layout, folder: Path, message: str = "collections") -> Path | None:
+def generate(
+    layout: Layout, folder: Path, message: str = "collections", *, write: bool = True
+) -> tuple[Path, bool]:
     """Write the migration that creates a layout.
 
     Args:
         layout: the layout.
         folder: the migrations' folder; the file goes to ``versions`` in it.
         message: what it is, in a few words.
+        write: false only says whether a file would be written.
 
     Returns:
-        The file, or ``None`` if the newest migration leads to this layout already.
+        The migration's file, and whether it is (or would be) new.
 
     Raises:
         Refused: the layout cannot be kept in MongoDB, or the migrations lead to another one.
@@ -116,7 +119,7 @@ def generate(layout: Layout, folder: Path, message: str = "collections") -> Path
     if history:
         newest = history[-1]
         if newest.model_digest == wanted.digest():
-            return None
+            return newest.path, False
         raise Refused(
             f"{newest.path.name} leads to another model",
             hint="changing a generated model by a further migration is not supported yet: if it "
@@ -125,11 +128,13 @@ def generate(layout: Layout, folder: Path, message: str = "collections") -> Path
     revision = f"{len(history) + 1:04d}"
     text = migration(wanted, revision=revision, down_revision=None, message=message)
     path = folder / VERSIONS / f"{revision}_{slug(message)}.py"
+    if not write:
+        return path, True
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".tmp")
     draft.write_text(text, encoding="utf-8", newline="\n")
     draft.replace(path)
-    return path
+    return path, True
 
 
 def slug(message: str) -> str:
