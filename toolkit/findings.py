@@ -28,6 +28,8 @@ class Code(StrEnum):
     invariant_violated = "invariant-violated"
     constraint_missing = "constraint-missing"
     index_missing = "index-missing"
+    value_refused = "value-refused"
+    document_invalid = "document-invalid"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Finding:
         table: the table's key, or the name of what was checked.
         region: the region, ``None`` where it is not about one.
         count: how many, exactly.
-        keys: samples of the keys, at most ``SAMPLES``, as text.
+        keys: samples of the keys, at most ``SAMPLES``, as text; of ``value_refused`` every key.
         detail: what an operator needs in order to understand it.
     """
 
@@ -55,9 +57,9 @@ class Finding:
     def __str__(self) -> str:
         where = f"{self.table} in {self.region}" if self.region else self.table
         text = f"{self.server}: {where}: {self.count} {self.code}"
-        if self.keys:
-            more = ", ..." if self.count > len(self.keys) else ""
-            text += f" ({', '.join(self.keys)}{more})"
+        if shown := self.keys[:SAMPLES]:
+            more = ", ..." if self.count > len(shown) else ""
+            text += f" ({', '.join(shown)}{more})"
         return f"{text}: {self.detail}" if self.detail else text
 
     def document(self) -> dict[str, Any]:

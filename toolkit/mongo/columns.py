@@ -24,6 +24,7 @@ ColumnEncoder = Callable[[Sequence[Sequence[Any]]], Sequence[Sequence[Any]]]
 
 #: Decimal128: bias of the exponent, and where it and the sign stand in the high 64 bits.
 _BIAS, _EXPONENT, _SIGN = 6176, 49, 1 << 63
+_BID = struct.Struct("<QQ")
 #: As many characters of a number surely fit the low 64 bits.
 _SHORT = 18
 
@@ -71,7 +72,7 @@ def _numeric(bson: BsonType) -> ColumnEncoder:
         sign = _SIGN if text[0] == "-" else 0
         whole, _, fraction = text.partition(".")
         exponent = (_BIAS - len(fraction)) << _EXPONENT
-        return Decimal128((sign | exponent, abs(int(whole + fraction))))
+        return Decimal128.from_bid(_BID.pack(abs(int(whole + fraction)), sign | exponent))
 
     return lambda columns: [[one(text) for text in columns[0]]]
 

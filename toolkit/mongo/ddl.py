@@ -167,7 +167,7 @@ class CreateCollection(Operation):
         differs = [
             f"index {index.name}"
             for index in self.indexes
-            if index.name in found and not _same_index(found[index.name], index)
+            if index.name in found and not same_index(found[index.name], index)
         ]
         if differs:
             raise _other_options(self.name, differs)
@@ -501,7 +501,8 @@ def index_model(index: CollectionIndex) -> IndexModel:
     return IndexModel(list(index.keys), **options)
 
 
-def _same_index(found: Document, index: CollectionIndex) -> bool:
+def same_index(found: Document, index: CollectionIndex) -> bool:
+    """Return whether an index of the server, as ``inspect.indexes`` has it, is the one wanted."""
     return (
         [tuple(pair) for pair in found["keys"]] == list(index.keys)
         and bool(found.get("unique")) == index.unique

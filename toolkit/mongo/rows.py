@@ -11,11 +11,11 @@ from bson.int64 import Int64
 from toolkit.layout import Layout
 from toolkit.mongo.columns import column_encoder
 from toolkit.mongo.layout import EPOCH, CollectionsLayout
-from toolkit.mongo.session import Document
 from toolkit.mongo.shape import Field, row_digest
 from toolkit.mongo.source import quoted
 
 _Columns = Sequence[Sequence[Any]]
+_Document = dict[str, Any]
 
 
 class RowEncoder:
@@ -55,11 +55,9 @@ class RowEncoder:
             self._collections = (
                 dict(collections.regional[name].names) if self._shape.region_field else {}
             )
-            self._collection = (
-                "" if self._shape.region_field else collections.shared[name].name
-            )
+            self._collection = "" if self._shape.region_field else collections.shared[name].name
 
-    def documents(self, rows: Sequence[Sequence[Any]]) -> dict[str, list[Document]]:
+    def documents(self, rows: Sequence[Sequence[Any]]) -> dict[str, list[_Document]]:
         """Return the documents of a batch of rows, by the collection they go to.
 
         Args:
@@ -88,7 +86,7 @@ class RowEncoder:
         documents = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
         if not self._collections:
             return {self._collection: documents}
-        found: dict[str, list[Document]] = {name: [] for name in self._collections.values()}
+        found: dict[str, list[_Document]] = {name: [] for name in self._collections.values()}
         homes = {region: found[name] for region, name in self._collections.items()}
         for document, region in zip(documents, columns[place], strict=True):
             homes[region].append(document)
@@ -104,7 +102,7 @@ class RowEncoder:
         parts = [part for field in key.fields for part in encoded[field.column]]
         return [dict(zip(names, row, strict=True)) for row in zip(*parts, strict=True)]
 
-    def _numbered(self, encoded: dict[str, _Columns]) -> list[Document]:
+    def _numbered(self, encoded: dict[str, _Columns]) -> list[_Document]:
         texts = [
             [field.bson.canonical(parts) for parts in zip(*encoded[field.column], strict=True)]
             for field in self._fields

@@ -7,6 +7,7 @@ that carries its epoch: a run that was overtaken cannot write any more.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -83,9 +84,7 @@ class Store:
             )
         except errors.DuplicateKeyError:
             raise overtaken(self.target) from None
-        self._migrations.update_one(
-            {"_id": self.target}, [{"$set": {"started_at": "$$NOW"}}]
-        )
+        self._migrations.update_one({"_id": self.target}, [{"$set": {"started_at": "$$NOW"}}])
         return Run(State.copying, fingerprint, 1)
 
     def resume(self, fingerprint: str) -> Run:
@@ -111,12 +110,13 @@ class Store:
         )
         return Run(State(found["state"]), fingerprint, epoch)
 
-    def _end_sessions(self, sessions: list[Binary]) -> None:
-        """End the transactions that a killed run left open, which would hold locks for a minute."""
-        if sessions:
+    def _end_sessions(self, sessions: list[uuid.UUID]) -> None:
+        """End the transactions that a killed run left open: they would hold locks for a minute."""
+        named = [{"id": Binary.from_uuid(one)} for one in sessions]
+        if named:
             # Without the privilege they end by themselves.
             with suppress(errors.OperationFailure):
-                self._session.client.admin.command("killSessions", [{"id": one} for one in sessions])
+                self._session.client.admin.command("killSessions", named)
 
     def chunks(self) -> list[tuple[Chunk, int | None]]:
         """Return every chunk with its rows, ``None`` for one that is not copied yet."""

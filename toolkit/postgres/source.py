@@ -22,7 +22,8 @@ from toolkit.layout import Layout
 from toolkit.placement import ForeignKey
 from toolkit.postgres import ddl, digest, session
 
-_FETCH = 5_000
+#: Rows that are fetched first, at most, and the bytes of text that a batch should come to.
+_FIRST_FETCH, _FETCH, _FETCH_BYTES = 100, 5_000, 8 << 20
 
 
 @dataclass(frozen=True)
@@ -321,12 +322,17 @@ class Source:
         chunk: Chunk | None = None,
     ) -> Iterator[list[tuple[object, ...]]]:
         """Yield batches of rows through a server-side cursor: bounded memory."""
-        statement = self.select(name, expressions, chunk)
+        yield from self._batches(connection, self.select(name, expressions, chunk))
+
+    def _batches(
+        self, connection: session.Connection, statement: str
+    ) -> Iterator[list[tuple[object, ...]]]:
         with connection.cursor(name="regionkit_rows", binary=True) as cursor:
-            cursor.itersize = _FETCH
             cursor.execute(statement)
-            while batch := cursor.fetchmany(_FETCH):
+            size = _FIRST_FETCH
+            while batch := cursor.fetchmany(size):
                 yield batch
+                size = _next_fetch(batch)
 
     def count(self, connection: session.Connection, name: str) -> int:
         """Return how many rows a table has."""
@@ -367,6 +373,42 @@ class Source:
         """Yield the digest of every row of a table."""
         region = len(canonical) if self.is_regional(name) else None
         yield from digest.per_row(connection, self.select(name, canonical), region, key_cells)
+
+    def count_matching(
+        self, connection: session.Connection, name: str, predicates: Sequence[str]
+    ) -> list[int]:
+        """Return how many rows match each predicate over alias ``t``."""
+        counts = ", ".join(f"count(*) FILTER (WHERE {predicate})" for predicate in predicates)
+        table = self.query.table(self.query.source_table(name))
+        row = connection.execute(f"SELECT {counts} FROM {table} AS t").fetchone()
+        assert row is not None
+        return [int(count) for count in row]
+
+    def keys_matching(self, connection: session.Connection, name: str, predicate: str) -> list[str]:
+        """Return the key, as PostgreSQL prints it, of every row that matches a predicate."""
+        key = self.query.source_table(name)
+        rows = connection.execute(
+            f"SELECT {self._shown_key(key)} AS key FROM {self.query.table(key)} AS t "
+            f"WHERE {predicate} ORDER BY key"
+        ).fetchall()
+        return [str(row[0]) for row in rows]
+
+    def rows_matching(
+        self,
+        connection: session.Connection,
+        name: str,
+        expressions: Sequence[str],
+        predicate: str,
+    ) -> Iterator[list[tuple[object, ...]]]:
+        """Yield the rows that match a predicate, as :meth:`rows` does, their key in front."""
+        shown = self._shown_key(self.query.source_table(name))
+        statement = self.select(name, [shown, *expressions])
+        yield from self._batches(connection, f"{statement} WHERE {predicate}")
+
+    def _shown_key(self, key: str) -> str:
+        columns = order_columns(self.layout, key)
+        shown = " || ', ' || ".join(f"t.{ddl.quote(column)}::text" for column in columns)
+        return shown or "t.ctid::text"
 
     # Before anything is written --------------------------------------------------------------
 
@@ -436,11 +478,18 @@ class Source:
         joined: Joined,
         condition: str,
     ) -> list[Refusal]:
-        columns = order_columns(self.layout, key)
-        shown = " || ', ' || ".join(f"t.{ddl.quote(column)}::text" for column in columns)
-        shown = shown or "t.ctid::text"
+        shown = self._shown_key(key)
         rows = connection.execute(
             f"SELECT {reason}, array_agg({shown} ORDER BY {shown}) FROM {joined.sql} "
             f"WHERE {condition} GROUP BY 1 ORDER BY 1"
         ).fetchall()
         return [Refusal(key, str(why), tuple(keys)) for why, keys in rows]
+
+
+def _next_fetch(batch: Sequence[Sequence[object]]) -> int:
+    """Return how many rows to fetch next, so that a batch of wide rows stays in bounds."""
+    sample = batch[:: max(1, len(batch) // 100)]
+    widths = [
+        sum(len(value) for value in row if isinstance(value, (str, bytes, list))) for row in sample
+    ]
+    return max(1, min(_FETCH, _FETCH_BYTES * len(sample) // max(1, sum(widths))))

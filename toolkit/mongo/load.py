@@ -1,0 +1,114 @@
+"""What surrounds a load: indexes away before it and back after it, key collections filled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pymongo import errors
+from pymongo.database import Database
+
+from toolkit.errors import Interrupted, sampled
+from toolkit.mongo import inspect
+from toolkit.mongo.ddl import index_model
+from toolkit.mongo.indexes import FOLDING
+from toolkit.mongo.layout import Collection, CollectionsLayout, KeyCollection
+from toolkit.mongo.session import Document, reason
+
+_DUPLICATE_KEY = 11000
+_AT_ONCE = 2
+
+
+def drop_indexes(database: Database[Document], collections: CollectionsLayout) -> None:
+    """Drop the layout's indexes; those that somebody added stay."""
+    for one in collections.collections():
+        present = inspect.indexes(database, one.name) if one.indexes else {}
+        for index in one.indexes:
+            if index.name in present:
+                database[one.name].drop_index(index.name)
+
+
+def create_indexes(
+    database: Database[Document], collections: CollectionsLayout, progress: Callable[[str], None]
+) -> None:
+    """Create the layout's indexes; what is there already stays.
+
+    Raises:
+        Interrupted: the documents violate a unique index.
+    """
+
+    def create(one: Collection) -> None:
+        progress(f"indexes of {one.name}")
+        try:
+            database[one.name].create_indexes([index_model(index) for index in one.indexes])
+        except errors.OperationFailure as error:
+            if error.code != _DUPLICATE_KEY:
+                raise
+            raise Interrupted(
+                f"the documents of {one.name!r} violate a unique index: {reason(error)}",
+                hint="remove the duplicates, then run 'regionkit migrate' again",
+            ) from None
+
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="regionkit-index") as pool:
+        wanted = [one for one in collections.collections() if one.indexes]
+        for created in [pool.submit(create, one) for one in wanted]:
+            created.result()
+
+
+def fill_key_collections(
+    database: Database[Document], collections: CollectionsLayout, progress: Callable[[str], None]
+) -> None:
+    """Fill every key collection from the documents, on the server.
+
+    Filling it again changes nothing, so that a run that died half-way is simply repeated.
+
+    Raises:
+        Interrupted: a key stands in two documents.
+    """
+    for (table, constraint), kept in collections.keys.items():
+        progress(f"key collection {kept.collection.name}")
+        names = [*collections.regional[table].names.values()]
+        keys = _keys(collections, table, kept)
+        options: Document = {"allowDiskUse": True}
+        if kept.collection.collation is not None:
+            options["collation"] = FOLDING
+        duplicates = [
+            str(found["_id"])
+            for found in database[names[0]].aggregate(
+                [
+                    *keys,
+                    *({"$unionWith": {"coll": name, "pipeline": keys}} for name in names[1:]),
+                    {"$group": {"_id": "$_id", "times": {"$sum": 1}}},
+                    {"$match": {"times": {"$gt": 1}}},
+                ],
+                **options,
+            )
+        ]
+        if duplicates:
+            raise Interrupted(
+                f"{len(duplicates)} key(s) of {table}.{constraint} stand in more than one document",
+                details=sampled(sorted(duplicates)),
+                hint="remove the duplicates from the source and start over, or give the "
+                f'constraint up across regions: "{table}.{constraint}" = "region" in [unique]',
+            )
+        merge = {
+            "$merge": {
+                "into": kept.collection.name,
+                "whenMatched": "keepExisting",
+                "whenNotMatched": "insert",
+            }
+        }
+        for name in names:
+            database[name].aggregate([*keys, merge], **options)
+
+
+def _keys(collections: CollectionsLayout, table: str, kept: KeyCollection) -> list[Document]:
+    """Return the stages that turn a document into its key; one with a NULL has none."""
+    shape = collections.shapes[table]
+    paths = [path for column in kept.unique.columns for path in shape.paths(column)]
+    key: Any = f"${paths[0]}"
+    if names := kept.shape.names():
+        key = {name: f"${path}" for name, path in zip(names, paths, strict=True)}
+    present = {path: {"$ne": None} for path in paths}
+    return [{"$match": present}, {"$project": {"_id": key}}]

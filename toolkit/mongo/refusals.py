@@ -1,0 +1,117 @@
+"""Cells and rows of the source that BSON cannot hold, found before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import bson
+
+from toolkit.findings import Code, Finding
+from toolkit.layout import Layout
+from toolkit.mongo.arrays import Array
+from toolkit.mongo.documents import Json
+from toolkit.mongo.layout import CollectionsLayout
+from toolkit.mongo.rows import RowEncoder
+from toolkit.mongo.shape import DocumentShape, Field
+from toolkit.mongo.source import SourceReader, quoted
+from toolkit.mongo.strings import Bytes, String
+from toolkit.mongo.values import ValueRefused
+
+#: The server's limit of a document, in bytes.
+LARGEST = 16 << 20
+
+#: Bytes of text from which on a row is encoded in order to be measured. Nothing grows sixteenfold:
+#: the worst is an array of numerics of one digit, two bytes of text and 25 of BSON each.
+_SUSPICIOUS = 1 << 20
+
+_LONG = 1_000
+
+
+def refused_values(
+    source: SourceReader,
+    connection: Any,
+    server: str,
+    layout: Layout,
+    collections: CollectionsLayout,
+) -> Iterator[Finding]:
+    """Yield one finding for each column with cells that are refused, with every key.
+
+    Args:
+        source: under an open snapshot.
+        connection: a reader of it.
+        server: the target's name in findings.
+        layout: the decisions.
+        collections: the same, spelled out.
+    """
+    for name, shape in collections.shapes.items():
+        asked = [
+            (field, predicate)
+            for field in shape.columns
+            if (predicate := field.bson.refusal_predicate(quoted(field.column))) is not None
+        ]
+        size = _size(shape)
+        predicates = [predicate for _, predicate in asked]
+        suspicious = f"{size} > {_SUSPICIOUS}" if size else None
+        if suspicious:
+            predicates.append(suspicious)
+        if not predicates:
+            continue
+        counts = source.count_matching(connection, name, predicates)
+        for (field, predicate), count in zip(asked, counts, strict=False):
+            if count:
+                keys = source.keys_matching(connection, name, predicate)
+                detail = f"{field.column}: {field.bson.refusal}"
+                yield Finding(
+                    Code.value_refused, server, name, count=count, keys=tuple(keys), detail=detail
+                )
+        if suspicious and counts[-1]:
+            encoder = RowEncoder(layout, collections, name)
+            keys = sorted(_too_large(source, connection, name, encoder, suspicious))
+            if keys:
+                detail = f"a document above MongoDB's {LARGEST >> 20} MB"
+                yield Finding(
+                    Code.value_refused,
+                    server,
+                    name,
+                    count=len(keys),
+                    keys=tuple(keys),
+                    detail=detail,
+                )
+
+
+def _too_large(
+    source: SourceReader, connection: Any, name: str, encoder: RowEncoder, predicate: str
+) -> Iterator[str]:
+    for batch in source.rows_matching(connection, name, encoder.expressions, predicate):
+        for key, *row in batch:
+            try:
+                found = encoder.documents([row])
+            except ValueRefused:
+                # Refused already, by its column.
+                continue
+            document = next(iter(found.values()))[0]
+            if len(bson.encode(document)) > LARGEST:
+                yield str(key)
+
+
+def _size(shape: DocumentShape) -> str | None:
+    """Return SQL for the bytes of a row's text in columns that have no bound."""
+    sizes = [
+        f"coalesce(octet_length({_text(field)}), 0)::bigint"
+        for field in shape.columns
+        if _unbounded(field)
+    ]
+    return f"({' + '.join(sizes)})" if sizes else None
+
+
+def _text(field: Field) -> str:
+    column = quoted(field.column)
+    return column if isinstance(field.bson, Bytes) else f"({column})::text"
+
+
+def _unbounded(field: Field) -> bool:
+    carried = field.bson
+    if isinstance(carried, String):
+        return not carried.labels and (carried.length is None or carried.length > _LONG)
+    return isinstance(carried, (Bytes, Json, Array))

@@ -1,0 +1,214 @@
+"""The layout ``collections`` as a target of a migration: what the engine asks of every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from toolkit.config import Configuration
+from toolkit.digest import Digest, RowDigest
+from toolkit.errors import Refused, sampled
+from toolkit.findings import Finding
+from toolkit.journal import Chunk, Run, State
+from toolkit.layout import Layout
+from toolkit.mongo import audit, load
+from toolkit.mongo.copy import Copier, Worker
+from toolkit.mongo.digest import Cells, Digests, places
+from toolkit.mongo.layout import collections
+from toolkit.mongo.lock import LEASE, Lock
+from toolkit.mongo.refusals import refused_values
+from toolkit.mongo.session import MongoSession, connect, require_transactions, translated
+from toolkit.mongo.source import SourceReader
+from toolkit.mongo.store import Store
+
+
+class MongoTarget:
+    """The layout ``collections`` in one database.
+
+    Args:
+        url: of the server.
+        layout: the decisions.
+        project: the operator's configuration.
+        lease: seconds that the lock outlives this process.
+
+    Raises:
+        Refused: the layout cannot be kept in MongoDB.
+    """
+
+    backend = "mongo"
+
+    def __init__(
+        self, url: str, layout: Layout, project: Configuration, *, lease: float = LEASE
+    ) -> None:
+        self._url = url
+        self._layout = layout
+        self._collections = collections(layout)
+        self._name = project.mongo_database
+        self._allow_single_member = project.file.target.mongo.allow_single_member
+        self._server = layout.topology.server(self.backend)
+        self._lease = lease
+
+    @property
+    def server(self) -> str:
+        """The name of the server that the rows go to."""
+        return self._server
+
+    @property
+    def place(self) -> str:
+        """Where the rows go, for messages."""
+        return f"MongoDB database {self._name!r}"
+
+    @contextmanager
+    def _open(self, what: str) -> Iterator[MongoSession]:
+        with connect(self._url) as session, translated(what):
+            yield session
+
+    @contextmanager
+    def lock(self) -> Iterator[object]:
+        """Hold the lock that keeps a second migration out."""
+        with (
+            connect(self._url) as session,
+            Lock(session, f"migrate {self._name}", lease=self._lease) as lock,
+        ):
+            yield lock
+
+    # The engine's protocol ---------------------------------------------------------------------
+
+    def check(self, source: SourceReader) -> None:
+        """Refuse a target that cannot take the rows. Writes nothing.
+
+        Raises:
+            Refused: the server promises nothing, the layout is not applied, or it holds documents
+                that no journal knows.
+        """
+        with self._open(f"look at {self._name}") as session:
+            require_transactions(session, self._allow_single_member)
+            database = session.database(self._name)
+            wanted = [one.name for one in self._collections.collections()]
+            present = set(database.list_collection_names(filter={"type": "collection"}))
+            missing = sorted(set(wanted) - present)
+            if missing:
+                raise Refused(
+                    f"the layout is not applied to {self.place}: "
+                    f"{len(missing)} collection(s) are missing",
+                    details=sampled(missing),
+                    hint="run 'regionkit apply --backend mongo' first",
+                )
+            if Store(session, self._name).run() is not None:
+                return
+            wanted.remove(self._collections.region_list.name)
+            filled = [name for name in wanted if database[name].find_one({}, {"_id": 1})]
+            if filled:
+                raise Refused(
+                    f"{self.place} holds documents that no migration of regionkit copied",
+                    details=sampled(sorted(filled)),
+                    hint="empty these collections, or name another database in [target.mongo]",
+                )
+
+    def values_refused(self, source: SourceReader, connection: Any) -> list[Finding]:
+        """Return the cells that BSON cannot hold, and the rows above the size of a document."""
+        return list(
+            refused_values(source, connection, self._server, self._layout, self._collections)
+        )
+
+    def run(self) -> Run | None:
+        """Return how far the migration has come; ``None`` if it never started."""
+        with self._open("read the journal") as session:
+            return Store(session, self._name).run()
+
+    def chunks(self) -> list[tuple[Chunk, int | None]]:
+        """Return the journaled chunks with their rows, ``None`` for those still to be copied."""
+        with self._open("read the journal") as session:
+            return Store(session, self._name).chunks()
+
+    def begin(self, fingerprint: str, chunks: Sequence[Chunk]) -> Run:
+        """Note the start of a migration."""
+        with self._open("write the journal") as session:
+            return Store(session, self._name).begin(fingerprint, chunks)
+
+    def resume(self, fingerprint: str) -> Run:
+        """Note another start of a migration."""
+        with self._open("write the journal") as session:
+            return Store(session, self._name).resume(fingerprint)
+
+    def prepare(self, run: Run) -> None:
+        """Take the indexes out of the way."""
+        with self._open("drop indexes") as session:
+            load.drop_indexes(session.database(self._name), self._collections)
+
+    @contextmanager
+    def workers(
+        self, source: SourceReader, run: Run
+    ) -> Iterator[Callable[[], AbstractContextManager[Worker]]]:
+        """Return what opens a worker."""
+        with connect(self._url) as session:
+            copier = Copier(source, session, self._name, self._layout, self._collections, run)
+            yield copier.worker
+
+    def finish(self, run: Run, progress: Callable[[str], None]) -> None:
+        """Fill key collections and put the indexes back."""
+        with self._open("finish the migration") as session:
+            database, store = session.database(self._name), Store(session, self._name)
+            if run.state is State.copying:
+                load.fill_key_collections(database, self._collections, progress)
+                store.advance(State.copied, run.epoch)
+            load.create_indexes(database, self._collections, progress)
+            store.advance(State.finished, run.epoch)
+
+    # Verification ------------------------------------------------------------------------------
+
+    def canonical(self, name: str) -> list[str]:
+        """Return canonical texts of a source table's columns, over alias ``t``."""
+        return self._cells(name).expressions()
+
+    def key_cells(self, name: str) -> list[int]:
+        """Return which of the canonical cells are the key."""
+        return self._cells(name).key
+
+    def _cells(self, name: str) -> Cells:
+        return Cells(self._layout, self._collections, name)
+
+    def digests(self, name: str) -> dict[str | None, Digest]:
+        """Return the digest of a table of the target per region."""
+        with self._open(f"read {name}") as session:
+            return self._digests(session).per_region(name)
+
+    def row_digests(self, name: str) -> Iterator[RowDigest]:
+        """Yield the digest of every row of a table of the target."""
+        with self._open(f"read {name}") as session:
+            yield from self._digests(session).per_row(name)
+
+    def _digests(self, session: MongoSession) -> Digests:
+        return Digests(session.database(self._name), self._layout, self._collections)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return rows per table and region; the empty string stands for global tables."""
+        found: dict[str, dict[str, int]] = {}
+        with self._open("count documents") as session:
+            database = session.database(self._name)
+            for key in self._layout.placement.tables:
+                found[key] = {
+                    region or "": rows
+                    for name, region in places(self._layout, self._collections, key)
+                    if (rows := database[name].count_documents({}))
+                }
+        return found
+
+    def audit(self) -> Iterator[Finding]:
+        """Compare what the layout adds with the documents, both ways."""
+        with self._open("audit the documents") as session:
+            database = session.database(self._name)
+            yield from audit.Audit(
+                database, self._server, self._layout, self._collections
+            ).findings()
+
+    def invariants(self, project: Configuration) -> Iterator[tuple[str, Finding | None]]:
+        """Run the declared invariants; yield each name with what it found."""
+        with self._open("run invariants") as session:
+            yield from audit.invariants(session.database(self._name), self._server, project)
+
+    def forget(self) -> None:
+        """Drop the target's entries from the journal, after its collections are gone."""
+        with self._open("write the journal") as session:
+            Store(session, self._name).forget()
