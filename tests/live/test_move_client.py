@@ -179,7 +179,7 @@ def places(connection: psycopg.Connection[Any], table: str) -> dict[str, int]:
         f"SELECT tableoid::regclass::text, count(*) FROM {table} "
         f"WHERE {OF_CLIENT[table]} GROUP BY 1".encode()
     ).fetchall()
-    return {name: count for name, count in rows}
+    return dict(rows)
 
 
 def totals(connection: psycopg.Connection[Any]) -> dict[str, int]:
@@ -236,7 +236,7 @@ def test_every_row_follows_once(journey: Journey, session: psycopg.Connection[An
         )
     assert totals(session) == before_totals
     assert balances(session) == before_balances
-    others = {table: {row for row in rows} for table, rows in before.items()}
+    others = {table: set(rows) for table, rows in before.items()}
     after = everything(session)
     for table in TABLES:
         if table != "transfer":  # Of those, the region of the payee has followed.

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.types import TypeEngine
 
 from toolkit.errors import Refused
 from toolkit.extras import Extra, ExtraKind, guarded, in_schemas
@@ -263,12 +264,18 @@ def _without_type_creation(column: Column[Any]) -> Column[Any]:
     """Return a copy of a column whose enum is created by an operation of its own."""
     copy: Column[Any] = column._copy()
     copy.foreign_keys.clear()
-    type_ = copy.type
+    copy.type = _not_created(copy.type)
+    return copy
+
+
+def _not_created(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     if isinstance(type_, postgresql.ENUM):
-        copy.type = postgresql.ENUM(
+        return postgresql.ENUM(
             *type_.enums, name=type_.name, schema=type_.schema, create_type=False
         )
-    return copy
+    if isinstance(type_, postgresql.ARRAY) and isinstance(type_.item_type, postgresql.ENUM):
+        return postgresql.ARRAY(_not_created(type_.item_type), dimensions=type_.dimensions)
+    return type_
 
 
 def _extras(layout: Layout, schema: str, extras: Sequence[Extra]) -> Iterable[MigrateOperation]:

@@ -37,7 +37,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import ClauseElement, Label
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from toolkit.errors import Refused
+from toolkit.errors import Refused, sampled
 from toolkit.layout import Layout, RegionalTable, Scope, decide
 from toolkit.names import NamePool, shorten
 from toolkit.placement import ForeignKey, Placement, Role
@@ -136,6 +136,7 @@ class _Builder:
 
     def build(self) -> MetaData:
         self._refuse_equal_names()
+        self._refuse_dots()
         for key, table in self.layout.shared.items():
             self._shared_table(key, table)
         self._region_list()
@@ -161,6 +162,28 @@ class _Builder:
                     f"{self.layout.table(key).name!r} in schema {self.schema!r}",
                     hint="rename one of them in the source, or leave it out of the MetaData",
                 )
+
+    def _refuse_dots(self) -> None:
+        """Refuse what Alembic would take apart: its foreign keys name their target in one string."""
+        tables = [self.layout.table(key) for key in (*self.layout.regional, *self.layout.shared)]
+        dotted = [f"schema {self.schema!r}"] if "." in self.schema else []
+        dotted += [f"table {table.name!r}" for table in tables if "." in table.name]
+        referenced = {
+            (reference.target, column)
+            for placed in self.layout.placement.tables.values()
+            for reference in placed.roles
+            for column in reference.target_columns
+        }
+        dotted += [
+            f"column {column!r} of {key!r}" for key, column in sorted(referenced) if "." in column
+        ]
+        if dotted:
+            raise Refused(
+                f"{len(dotted)} name(s) that foreign keys lead to hold a dot",
+                details=sampled(dotted),
+                hint="rename them in the source; a schema can also be named anew in "
+                "[target.postgres]",
+            )
 
     def _target(self, key: str) -> Table:
         return self.metadata.tables[f"{self.schema}.{self.layout.table(key).name}"]
@@ -344,8 +367,9 @@ class _Builder:
         """Return an expression whose casts name the target's types instead of the source's."""
         if self.layout.default_schema is None:
             return sql
-        source = re.escape(self.layout.default_schema)
-        return re.sub(rf'::"?{source}"?\.', lambda _: f"::{ddl.quote(self.schema)}.", sql)
+        source = self.layout.default_schema
+        spellings = "|".join(map(re.escape, (source, ddl.quote(source))))
+        return re.sub(rf"::(?:{spellings})\.", lambda _: f"::{ddl.quote(self.schema)}.", sql)
 
     def _type(self, type_: TypeEngine[Any]) -> TypeEngine[Any]:
         if isinstance(type_, TypeDecorator) and not isinstance(type_, Interval):

@@ -17,10 +17,11 @@ from toolkit.postgres import ddl
 from toolkit.postgres.environment import JOURNAL_SCHEMA
 from toolkit.postgres.session import Connection, first_line
 
-#: The names of an index's partitions, by the table that each is on. PostgreSQL makes them up when
-#: the index is created, differently each time.
+#: Name and comment of an index's partitions, by the table that each is on. PostgreSQL makes the
+#: names up when the index is created, differently each time.
 _LEAVES = """(
-  SELECT jsonb_object_agg(t.relname, p.relname)
+  SELECT jsonb_object_agg(
+    t.relname, jsonb_build_array(p.relname, obj_description(p.oid, 'pg_class')))
   FROM pg_partition_tree({index}) AS tree
   JOIN pg_class p ON p.oid = tree.relid JOIN pg_index x ON x.indexrelid = p.oid
   JOIN pg_class t ON t.oid = x.indrelid
@@ -31,7 +32,7 @@ _LEAVES = """(
 #: order of dropping: foreign keys before the keys that they reference.
 _OBJECTS = f"""
 SELECT 1 AS rank, 'foreign key' AS kind, c.relname, o.conname, pg_get_constraintdef(o.oid),
-       obj_description(o.oid, 'pg_constraint'), NULL::jsonb
+       obj_description(o.oid, 'pg_constraint'), NULL::text, NULL::jsonb
 FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND o.contype = 'f' AND o.conparentid = 0
@@ -42,7 +43,7 @@ SELECT 2, 'trigger', c.relname, t.tgname,
           ELSE format('; ALTER TABLE %%s %%s TRIGGER %%I', c.oid::regclass,
                       CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA'
                                        ELSE 'ENABLE ALWAYS' END, t.tgname) END,
-       obj_description(t.oid, 'pg_trigger'), NULL
+       obj_description(t.oid, 'pg_trigger'), NULL, NULL
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND NOT t.tgisinternal
@@ -50,14 +51,14 @@ UNION ALL
 SELECT 3, 'index', c.relname, i.relname,
        replace(pg_get_indexdef(i.oid), quote_ident(i.relname) || ' ON ONLY ',
                quote_ident(i.relname) || ' ON '),
-       obj_description(i.oid, 'pg_class'), {_LEAVES.format(index="i.oid")}
+       NULL, obj_description(i.oid, 'pg_class'), {_LEAVES.format(index="i.oid")}
 FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.conindid = i.oid)
 UNION ALL
 SELECT CASE o.contype WHEN 'p' THEN 5 ELSE 4 END, 'key', c.relname, o.conname,
        pg_get_constraintdef(o.oid), obj_description(o.oid, 'pg_constraint'),
-       {_LEAVES.format(index="o.conindid")}
+       obj_description(o.conindid, 'pg_class'), {_LEAVES.format(index="o.conindid")}
 FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND o.contype IN ('p', 'u', 'x')
@@ -79,11 +80,12 @@ def take_down(connection: Connection, schema: str) -> int:
         assert row is not None
         first = int(row[0]) + 1
         objects = connection.execute(_OBJECTS, {"schema": schema}).fetchall()
-        for number, (_, kind, table, name, definition, comment, leaves) in enumerate(
+        for number, (_, kind, table, name, definition, comment, on_index, leaves) in enumerate(
             objects, first
         ):
             statements = _create(schema, kind, table, name, definition)
             statements += _comment(schema, kind, table, name, comment)
+            statements += _comment(schema, "index", table, name, on_index)
             connection.execute(
                 f"INSERT INTO {JOURNAL_SCHEMA}.taken_down VALUES (%s, %s, %s, %s, %s, %s, %s)",
                 (schema, number, kind, table, name, statements, Jsonb(leaves or {})),
@@ -134,7 +136,7 @@ def put_back(
             with connection.transaction():
                 connection.execute("SELECT set_config('search_path', '', true)")
                 connection.execute(statements)
-                _rename_leaves(connection, schema, name, leaves)
+                _restore_leaves(connection, schema, name, leaves)
                 connection.execute(
                     f"DELETE FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s AND number = %s",
                     (schema, number),
@@ -148,8 +150,10 @@ def put_back(
         done += 1
 
 
-def _rename_leaves(connection: Connection, schema: str, name: str, leaves: dict[str, str]) -> None:
-    """Give the partitions of an index the names that they had."""
+def _restore_leaves(
+    connection: Connection, schema: str, name: str, leaves: dict[str, tuple[str, str | None]]
+) -> None:
+    """Give the partitions of an index the names and comments that they had."""
     if not leaves:
         return
     rows = connection.execute(
@@ -159,10 +163,14 @@ def _rename_leaves(connection: Connection, schema: str, name: str, leaves: dict[
         (ddl.quote(schema, name),),
     ).fetchall()
     for table, current in rows:
-        wanted = leaves.get(table, current)
+        wanted, comment = leaves.get(table, (current, None))
         if wanted != current:
             connection.execute(
                 f"ALTER INDEX {ddl.quote(schema, current)} RENAME TO {ddl.quote(wanted)}"
+            )
+        if comment is not None:
+            connection.execute(
+                f"COMMENT ON INDEX {ddl.quote(schema, wanted)} IS {ddl.literal(comment)}"
             )
 
 
