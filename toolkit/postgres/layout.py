@@ -164,7 +164,7 @@ class _Builder:
                 )
 
     def _refuse_dots(self) -> None:
-        """Refuse what Alembic would take apart: its foreign keys name their target in one string."""
+        """Refuse what Alembic takes apart: its foreign keys name their target in one string."""
         tables = [self.layout.table(key) for key in (*self.layout.regional, *self.layout.shared)]
         dotted = [f"schema {self.schema!r}"] if "." in self.schema else []
         dotted += [f"table {table.name!r}" for table in tables if "." in table.name]
@@ -677,7 +677,7 @@ def _default_text(argument: Any) -> str:
     return ddl.literal(argument) if isinstance(argument, str) else _text(argument)
 
 
-def _identity(source: Identity, *, always: bool) -> Identity:
+def _identity(source: Identity, *, always: bool | None) -> Identity:
     return Identity(
         always=always,
         on_null=source.on_null,
