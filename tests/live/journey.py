@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from unittest.mock import patch
 import psycopg
 from pymongo import MongoClient
 
-from tests.live.support import Result, database, regionkit
+from tests.live.support import SAMPLES, Result, database, load_sample, regionkit
 from toolkit.cli.project import Project, open_project
 from toolkit.mongo import inspect as mongo_inspect
 from toolkit.postgres import inspect as postgres_inspect
@@ -126,6 +127,19 @@ def write(folder: Path, toml: str, **files: str) -> Path:
     for name, text in files.items():
         (folder / name.replace("__", ".")).write_text(textwrap.dedent(text), encoding="utf-8")
     return folder
+
+
+@contextmanager
+def northwind(postgres_url: str, mongo_url: str, folder: Path) -> Iterator[Journey]:
+    """Yield Northwind as an operator has it: loaded, with its configuration, nothing generated."""
+    shutil.copytree(SAMPLES / "northwind", folder, dirs_exist_ok=True)
+    with database(postgres_url) as url, mongo_database(mongo_url) as name:
+        load_sample("northwind", url)
+        toml = folder / "regionkit.toml"
+        text = toml.read_text(encoding="utf-8")
+        assert 'database = "northwind_regional"' in text
+        toml.write_text(text.replace('database = "northwind_regional"', f'database = "{name}"'))
+        yield Journey(folder, url, url, mongo_url)
 
 
 @contextmanager
