@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -47,7 +47,7 @@ def apply(
             yes=yes,
             no_input=no_input,
         )
-    results = []
+    results: list[dict[str, Any]] = []
     for name in backend.names:
         with backends.history(project, name) as history:
             if dry_run:

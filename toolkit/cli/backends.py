@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, Protocol
 
+import psycopg
+
 from toolkit.cli.project import Project
 from toolkit.migrate.target import Target
+from toolkit.mongo import session as mongo_session
 from toolkit.mongo.runner import Runner
-from toolkit.mongo.session import connect as connect_mongo
-from toolkit.mongo.session import require_transactions
 from toolkit.mongo.target import MongoTarget
 from toolkit.plan import Plan
+from toolkit.postgres import session as postgres_session
 from toolkit.postgres.apply import Revisions
 from toolkit.postgres.target import PostgresTarget
 
@@ -59,6 +61,16 @@ class _MongoHistory:
 
 
 @contextmanager
+def translated() -> Iterator[None]:
+    """Let no driver's exception reach the operator."""
+    try:
+        with mongo_session.translated("MongoDB"):
+            yield
+    except psycopg.Error as error:
+        raise postgres_session.translate(error) from None
+
+
+@contextmanager
 def history(project: Project, name: Name) -> Iterator[History]:
     """Open the revisions of a backend."""
     configuration = project.configuration
@@ -71,8 +83,10 @@ def history(project: Project, name: Name) -> Iterator[History]:
             server,
         )
         return
-    with connect_mongo(project.url("mongo")) as session:
-        require_transactions(session, configuration.file.target.mongo.allow_single_member)
+    with mongo_session.connect(project.url("mongo")) as session:
+        mongo_session.require_transactions(
+            session, configuration.file.target.mongo.allow_single_member
+        )
         yield _MongoHistory(
             Runner(
                 session,

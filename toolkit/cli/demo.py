@@ -61,7 +61,7 @@ def demo(
     """
     project = open_project(config)
     module = project.configuration.demo_module()
-    own = [role for role in ("source", "postgres", "mongo") if project.configuration.url(role)]  # type: ignore[arg-type]
+    own = [role for role in ("source", "postgres", "mongo") if project.configuration.url(role)]
     if own:
         confirm(
             f"write demonstration data to your own server(s): {', '.join(own)}?",

@@ -8,14 +8,14 @@ import sys
 import typer
 
 from toolkit import __version__
-from toolkit.cli import lab
+from toolkit.cli import backends, lab
 from toolkit.cli.apply import apply
 from toolkit.cli.demo import demo
 from toolkit.cli.generate import generate
 from toolkit.cli.migrate import migrate
 from toolkit.cli.output import print_error
 from toolkit.cli.verify import verify
-from toolkit.errors import RegionkitError
+from toolkit.errors import RegionkitError, StoppedByUser
 
 app = typer.Typer(
     name="regionkit",
@@ -50,7 +50,12 @@ def main() -> None:
     # A request to terminate is a request to stop cleanly, as Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        app()
+        with backends.translated():
+            app()
     except RegionkitError as error:
         print_error(error)
         sys.exit(error.exit_code)
+    except SystemExit as stop:
+        if stop.code == StoppedByUser.exit_code:
+            print_error(StoppedByUser("stopped", hint="run the same command again"))
+        raise

@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
-from toolkit.errors import ConnectionFailed, LockNotObtained, Refused
+from toolkit.errors import ConnectionFailed, LockNotObtained, Refused, RegionkitError
 from toolkit.postgres import ddl
 
 Connection = psycopg.Connection[TupleRow]
@@ -74,6 +74,34 @@ def first_line(error: psycopg.Error) -> str:
     """Return the message of an error without PostgreSQL's DETAIL, which quotes row values."""
     text = error.diag.message_primary or str(error).strip().partition("\n")[0]
     return text.strip()
+
+
+def translate(error: psycopg.Error) -> RegionkitError:
+    """Return what a driver's error means for the operator; no row values stand in it."""
+    message = first_line(error)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return Refused(message, hint="docs/privileges.md names what the command needs")
+    if isinstance(
+        error,
+        psycopg.errors.LockNotAvailable
+        | psycopg.errors.DeadlockDetected
+        | psycopg.errors.SerializationFailure,
+    ):
+        return LockNotObtained(
+            f"another session is in the way: {message}",
+            hint="run the same command again when the other is done",
+        )
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return Refused(
+            f"the schema is not as it was when the migrations were generated: {message}",
+            hint="run 'regionkit generate --check', then 'regionkit apply --dry-run'",
+        )
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return ConnectionFailed(
+            f"the connection to PostgreSQL was lost: {message}",
+            hint="when the server is back, run the same command again",
+        )
+    return RegionkitError(f"PostgreSQL: {message}")
 
 
 def require_target_version(connection: Connection) -> None:
