@@ -7,7 +7,8 @@ have, a field too many or of another BSON type, gives a text that no row can hav
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from bson.codec_options import CodecOptions
@@ -22,6 +23,7 @@ from toolkit.mongo.layout import EPOCH, CollectionsLayout
 from toolkit.mongo.rows import fields_of
 from toolkit.mongo.session import Document
 from toolkit.mongo.source import quoted
+from toolkit.mongo.texts import column_texts
 from toolkit.mongo.types import VERIFY_OPTIONS
 from toolkit.mongo.values import MISSING, wrong
 
@@ -54,7 +56,8 @@ class Cells:
         names = self._shape.names()
         if self._is_link:
             names = ["_id", layout.region_column, EPOCH]
-        self._names = frozenset(names)
+        self._names = names
+        self._columns = [(field, column_texts(field.bson)) for field in self._fields]
         self._key_names = ["digest", "ordinal"]
         key = self._shape.key
         if key is not None:
@@ -71,6 +74,25 @@ class Cells:
         """Return SQL for the canonical texts of the columns, over alias ``t``."""
         return [field.bson.canonical_expression(quoted(field.column)) for field in self._fields]
 
+    def of_batch(self, documents: Sequence[Mapping[str, Any]]) -> Iterable[Sequence[str | None]]:
+        """Return the cells of each document, as :meth:`of` does, column by column."""
+        names = self._names
+        plain = [dict(document.items()) for document in documents]
+        if not all(list(one) == names and self._has_form(one) for one in plain):
+            return [self.of(one) for one in plain]
+        values = dict(zip(names, zip(*[one.values() for one in plain], strict=True), strict=True))
+        key = self._shape.key
+        if key is not None and key.single:
+            values[key.fields[0].names[0]] = values["_id"]
+        elif key is not None:
+            inner = zip(*[identity.values() for identity in values["_id"]], strict=True)
+            values.update(zip(self._key_names, inner, strict=True))
+        cells = [texts([values[name] for name in field.names]) for field, texts in self._columns]
+        more = [self._region_field] if self._region_field is not None else []
+        for name in (*more, *self._references):
+            cells.append([_text(value) for value in values[name]])
+        return zip(*cells, strict=True)
+
     def of(self, document: Mapping[str, Any]) -> list[str | None]:
         """Return the cells of a document, and one more if its form is wrong."""
         shape = self._shape
@@ -78,7 +100,7 @@ class Cells:
         if self._region_field is not None:
             cells.append(_text(document.get(self._region_field, MISSING)))
         cells += [_text(document.get(name, MISSING)) for name in self._references]
-        if document.keys() != self._names or not self._has_form(document):
+        if document.keys() != set(self._names) or not self._has_form(document):
             cells.append("\x00fields")
         return cells
 
@@ -89,7 +111,7 @@ class Cells:
                 return False
         return not self._is_link or type(document[EPOCH]) is Int64
 
-    def key_of(self, cells: list[str | None]) -> tuple[str | None, ...]:
+    def key_of(self, cells: Sequence[str | None]) -> tuple[str | None, ...]:
         """Return the key's cells; where there is no key, all but the region."""
         if self.key:
             return tuple([cells[number] for number in self.key])
@@ -150,38 +172,36 @@ class Digests:
         what it says is one of its cells.
         """
         found: dict[str | None, Digest] = {}
-        cells = Cells(self._layout, self._collections, name)
-        for collection, region in places(self._layout, self._collections, name):
-            digests: dict[str | None, list[str]] = {}
-            for number, document in enumerate(
-                documents(self._database, collection, cells.options), start=1
-            ):
-                texts = cells.of(document)
-                where = self._where(cells, region, texts)
-                digests.setdefault(where, []).append(row_digest(texts))
-                if number % BATCH == 0:
-                    _fold(found, digests)
-            _fold(found, digests)
+        for rows in self._batches(name):
+            by_region: dict[str | None, list[str]] = {}
+            for region, _, digest in rows:
+                by_region.setdefault(region, []).append(digest)
+            for region, digests in by_region.items():
+                found[region] = found.get(region, Digest()) + total(digests)
         return found
 
     def per_row(self, name: str) -> Iterator[RowDigest]:
         """Yield the digest of every row."""
         cells = Cells(self._layout, self._collections, name)
+        for rows in self._batches(name):
+            for region, texts, digest in rows:
+                yield RowDigest(cells.key_of(texts), region, digest)
+
+    def _batches(self, name: str) -> Iterator[list[tuple[str | None, Sequence[str | None], str]]]:
+        """Yield batches of rows: the region, the cells, the digest."""
+        cells = Cells(self._layout, self._collections, name)
         for collection, region in places(self._layout, self._collections, name):
-            for document in documents(self._database, collection, cells.options):
-                texts = cells.of(document)
-                yield RowDigest(
-                    cells.key_of(texts), self._where(cells, region, texts), row_digest(texts)
-                )
-
-    def _where(self, cells: Cells, region: str | None, texts: list[str | None]) -> str | None:
-        """Return where a document is: the link's collection holds those of all regions."""
-        if region is not None or cells.region is None:
-            return region
-        return texts[cells.region]
+            # The link's collection holds the clients of all regions.
+            column = cells.region if region is None else None
+            for batch in batches(documents(self._database, collection, cells.options)):
+                yield [
+                    (region if column is None else texts[column], texts, row_digest(texts))
+                    for texts in cells.of_batch(batch)
+                ]
 
 
-def _fold(found: dict[str | None, Digest], digests: dict[str | None, list[str]]) -> None:
-    for where, those in digests.items():
-        found[where] = found.get(where, Digest()) + total(those)
-    digests.clear()
+def batches(found: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield documents in lists of bounded length."""
+    left = iter(found)
+    while batch := list(islice(left, BATCH)):
+        yield batch

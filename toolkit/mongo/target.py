@@ -12,7 +12,8 @@ from toolkit.errors import Refused, sampled
 from toolkit.findings import Finding
 from toolkit.journal import Chunk, Run, State
 from toolkit.layout import Layout
-from toolkit.mongo import audit, load
+from toolkit.mongo import invariants, load
+from toolkit.mongo.audit import Audit
 from toolkit.mongo.copy import Copier, Worker
 from toolkit.mongo.digest import Cells, Digests, places
 from toolkit.mongo.layout import collections
@@ -199,14 +200,12 @@ class MongoTarget:
         """Compare what the layout adds with the documents, both ways."""
         with self._open("audit the documents") as session:
             database = session.database(self._name)
-            yield from audit.Audit(
-                database, self._server, self._layout, self._collections
-            ).findings()
+            yield from Audit(database, self._server, self._layout, self._collections).findings()
 
     def invariants(self, project: Configuration) -> Iterator[tuple[str, Finding | None]]:
         """Run the declared invariants; yield each name with what it found."""
         with self._open("run invariants") as session:
-            yield from audit.invariants(session.database(self._name), self._server, project)
+            yield from invariants.run(session.database(self._name), self._server, project)
 
     def forget(self) -> None:
         """Drop the target's entries from the journal, after its collections are gone."""
