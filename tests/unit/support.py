@@ -21,19 +21,20 @@ SCHEMA = "r"
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 
-def key(name: str, target: str, *, nullable: bool = False, **options: object) -> Column[int]:
+def key(name: str, target: str, /, *, nullable: bool = False, **options: object) -> Column[int]:
     """Return a foreign key column ``name`` to ``<target>.id``."""
     reference = ForeignKey(f"{target}.id", **options)  # type: ignore[arg-type]
     return Column(name, BigInteger, reference, nullable=nullable)
 
 
-def table(metadata: MetaData, name: str, *items: object) -> Table:
+def table(metadata: MetaData, name: str, *items: object, **options: object) -> Table:
     """Return a table with an identity column ``id`` as its key."""
     return Table(
         name,
         metadata,
         Column("id", BigInteger, Identity(), primary_key=True),
         *items,  # type: ignore[arg-type]
+        **options,  # type: ignore[arg-type]
     )
 
 
