@@ -14,6 +14,7 @@ from toolkit.cli.demo import demo
 from toolkit.cli.generate import generate
 from toolkit.cli.migrate import migrate
 from toolkit.cli.output import print_error
+from toolkit.cli.status import status
 from toolkit.cli.verify import verify
 from toolkit.errors import RegionkitError, StoppedByUser
 
@@ -29,6 +30,7 @@ app.command()(generate)
 app.command()(apply)
 app.command()(migrate)
 app.command()(verify)
+app.command()(status)
 
 
 @app.callback(invoke_without_command=True)
