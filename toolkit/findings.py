@@ -30,6 +30,10 @@ class Code(StrEnum):
     index_missing = "index-missing"
     value_refused = "value-refused"
     document_invalid = "document-invalid"
+    query_fails = "query-fails"
+    rows_differ = "rows-differ"
+    touches_regions = "touches-regions"
+    scan_without_index = "scan-without-index"
 
 
 @dataclass(frozen=True)
