@@ -6,6 +6,7 @@ rows are, until every key that is missing, unexpected, different or misplaced is
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -134,13 +135,17 @@ def differences(
                 note(Code.row_unexpected, region, key)
             continue
         right, right_digests = wanted[key]
-        if len(places) > len(right):
-            note(Code.row_duplicated, places[-1], key, f"{len(places)} times, not {len(right)}")
-        elif sorted(map(str, places)) != sorted(map(str, right)):
-            note(Code.row_misplaced, places[0], key, f"belongs to {right[0]}")
-        elif len(places) < len(right):
-            note(Code.row_missing, right[0], key, f"{len(places)} times, not {len(right)}")
-        elif sorted(digests) != sorted(right_digests):
+        more, fewer = Counter(places) - Counter(right), Counter(right) - Counter(places)
+        times = f"{len(places)} times, not {len(right)}"
+        if more and fewer:
+            home = ", ".join(sorted(map(str, fewer)))
+            for region in more:
+                note(Code.row_misplaced, region, key, f"belongs to {home}")
+        for region in () if fewer else more:
+            note(Code.row_duplicated, region, key, times)
+        for region in () if more else fewer:
+            note(Code.row_missing, region, key, times)
+        if not more and not fewer and sorted(digests) != sorted(right_digests):
             note(Code.row_differs, places[0], key)
     for key, (places, _) in wanted.items():
         if key not in seen:
