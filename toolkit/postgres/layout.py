@@ -50,6 +50,9 @@ INFO = "regionkit"
 
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
+#: MaxHeapAttributeNumber of PostgreSQL.
+_MOST_COLUMNS = 1600
+
 #: A sequence in a default, as a model or PostgreSQL writes it.
 _NEXTVAL = re.compile(r"nextval\(\s*'(?P<name>(?:[^']|'')+)'(?:::regclass)?\s*\)", re.I)
 #: The name at the end of a dotted one.
@@ -253,6 +256,12 @@ class _Builder:
         columns = [self._column(column) for column in table.columns]
         columns.append(Column(self.region, Text, nullable=False))
         columns.extend(self._reference_columns(regional.key, table))
+        if len(columns) > _MOST_COLUMNS:
+            raise Refused(
+                f"{regional.key!r} would have {len(columns)} columns, and PostgreSQL allows "
+                f"{_MOST_COLUMNS}",
+                hint="move some of its columns to another table, one to one",
+            )
         target = Table(
             table.name,
             self.metadata,
