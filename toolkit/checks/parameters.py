@@ -133,12 +133,12 @@ def draw(
     """
     if statement is None:
         return Parameters(rows=[{}])
-    inner = f"FROM (\n{statement.strip().rstrip(';')}\n) AS drawn"
+    inner = f"FROM (\n{trimmed(statement)}\n) AS drawn"
     try:
         # One transaction, so that a statement that writes is refused by the server.
         with connection.transaction(), connection.cursor(binary=True) as cursor:
             cursor.execute("SET TRANSACTION READ ONLY")
-            types = _types(cursor, f"SELECT * {inner} LIMIT 0")
+            types = column_types(cursor, statement)
             columns = ", ".join(_column(name, type_) for name, type_ in types.items())
             rank = f"md5({ddl.literal(f'{seed} ')} || drawn::text)"
             cursor.execute(
@@ -153,19 +153,31 @@ def draw(
     return Parameters(tuple(types), rows, types)
 
 
-def _types(cursor: psycopg.Cursor[Any], statement: str) -> dict[str, PostgresType]:
-    """Return the columns of a statement with their types.
+def trimmed(statement: str) -> str:
+    """Return a statement so that it can stand in parentheses."""
+    return statement.strip().rstrip(";")
+
+
+def column_types(
+    cursor: psycopg.Cursor[Any], statement: str, values: Mapping[str, object] | None = None
+) -> dict[str, PostgresType]:
+    """Return the columns that a query returns, with their types; it is not run.
+
+    Args:
+        cursor: a binary cursor.
+        statement: the query.
+        values: its parameters; ``None`` where it has none.
 
     Raises:
-        UsageError: two columns have one name.
+        UsageError: two columns have one name, or there is none.
     """
-    cursor.execute(statement.encode())
+    cursor.execute(f"SELECT * FROM (\n{trimmed(statement)}\n) AS asked LIMIT 0".encode(), values)
     columns = [(column.name, column.type_code) for column in cursor.description or ()]
     names = [name for name, _ in columns]
     if len(set(names)) != len(names) or not names:
         raise UsageError(
-            f"`draw` returns the columns {', '.join(names) or '(none)'}",
-            hint="give every column a name of its own: the names are those of the parameters",
+            f"a declared query returns the columns {', '.join(names) or '(none)'}",
+            hint="give every column a name of its own: parameters and fields go by it",
         )
     cursor.execute(
         "SELECT format_type(oid, NULL) FROM unnest(%s::oid[]) WITH ORDINALITY AS t(oid, place) "

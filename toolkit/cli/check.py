@@ -1,0 +1,12 @@
+"""``regionkit check``: what the layouts cost, and whether they keep what they promise."""
+
+from __future__ import annotations
+
+import typer
+
+from toolkit.cli.check_joins import joins
+
+app = typer.Typer(
+    help="Measure the layouts with what regionkit.toml declares.", no_args_is_help=True
+)
+app.command()(joins)
