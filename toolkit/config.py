@@ -231,7 +231,9 @@ class WriteSection(_Section):
     """``[[write]]``: a transaction whose latency is measured.
 
     Parameters are the columns of ``draw``, and ``mark``: a text that is the same for all rows of
-    one run, by which ``cleanup`` finds them, and ``unique``: a text that is never drawn twice.
+    one run, by which ``cleanup`` finds them, ``unique``: a text that is never drawn twice, and
+    ``number``: a whole number that is never drawn twice. ``cleanup`` knows ``mark``, and the
+    range of the numbers: ``number_from`` and ``number_to``.
     """
 
     name: str
@@ -239,6 +241,8 @@ class WriteSection(_Section):
     draw: str | None = None
     #: The parameter that is a client's key.
     client: str | None = None
+    #: Where ``number`` begins; without it, at random beyond 2**40, as suits a bigint key.
+    number_from: Annotated[int, Field(ge=0)] | None = None
     #: On the single-region source: the baseline.
     single: SqlWrite
     tables: SqlWrite | None = None

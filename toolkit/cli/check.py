@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from toolkit.cli.check_joins import joins
+from toolkit.cli.check_latency import latency
 
 app = typer.Typer(
     help="Measure the layouts with what regionkit.toml declares.", no_args_is_help=True
 )
 app.command()(joins)
+app.command()(latency)
