@@ -13,7 +13,7 @@ import psycopg
 from toolkit.checks.cells import Reader
 from toolkit.checks.comparison import Answer
 from toolkit.checks.parameters import Parameters, column_types, trimmed
-from toolkit.checks.plans import FEW_ROWS, Scan, Trace, postgres_trace
+from toolkit.checks.plans import FEW_ROWS, Scan, Trace, confirmed, postgres_trace
 from toolkit.config import QuerySection
 from toolkit.errors import ConnectionFailed, UsageError
 from toolkit.layout import Layout
@@ -25,6 +25,9 @@ Columns = Mapping[str, PostgresType]
 
 #: The parameter that holds the region of the client.
 REGION = "region"
+
+#: Settings under which PostgreSQL uses an index wherever one serves.
+_FORCE_INDEXES = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 
 _NAMES_REGION = re.compile(rf"%\({REGION}\)[sbt]")
 
@@ -174,7 +177,7 @@ class SqlAsker:
         """Return the query; without SQL of its own the layout gets that of the source."""
         statement = (query.tables if self.regional else None) or query.sql
         looked_up = query.client if self.regional and _NAMES_REGION.search(statement) else None
-        return _SqlQuestion(self, trimmed(statement), looked_up)
+        return _SqlQuestion(self, trimmed(statement), looked_up, lookup=query.lookup)
 
     def wants_index(self, scan: Scan) -> bool:
         """Return whether it is a partition of some size: PostgreSQL reads small ones at once."""
@@ -182,11 +185,14 @@ class SqlAsker:
 
 
 class _SqlQuestion:
-    def __init__(self, asker: SqlAsker, statement: str, client: str | None) -> None:
+    def __init__(
+        self, asker: SqlAsker, statement: str, client: str | None, *, lookup: bool
+    ) -> None:
         self._asker = asker
         self._connection = asker.connection
         self._statement = statement
         self._client = client
+        self._lookup = lookup
         self._columns: Columns | None = None
         self._typed = ""
 
@@ -233,12 +239,19 @@ class _SqlQuestion:
             return self._connection.execute(self._statement.encode(), self._values(row)).rowcount
 
     def explain(self, row: Row) -> Trace:
-        """Run EXPLAIN ANALYZE."""
+        """Run EXPLAIN ANALYZE; of a lookup once more with indexes forced, if it does without."""
         with _failing(self._connection):
-            found = self._connection.execute(
-                f"EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) {self._statement}".encode(),
-                self._values(row),
-            ).fetchone()
+            values = self._values(row)
+            trace = self._trace(values)
+            if self._lookup and trace.scans:
+                with self._connection.transaction():
+                    session.set_for_transaction(self._connection, _FORCE_INDEXES)
+                    return confirmed(trace, self._trace(values))
+        return trace
+
+    def _trace(self, values: Mapping[str, object] | None) -> Trace:
+        statement = f"EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) {self._statement}".encode()
+        found = self._connection.execute(statement, values).fetchone()
         assert found is not None
         return postgres_trace(found[0], self._asker.schema, self._asker.sizes)
 

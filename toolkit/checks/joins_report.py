@@ -87,7 +87,10 @@ class LayoutResult:
                 "samples": difference.samples,
             },
             "times": self.times.document(),
-            "regions_touched": list(self.regions),
+            "regions_touched": list(
+                dict.fromkeys(code for one in self.touched for code in one.regions)
+            ),
+            "most_regions_in_one_run": len(self.regions),
             "relations_touched": list(
                 dict.fromkeys(name for one in self.touched for name in one.relations)
             ),

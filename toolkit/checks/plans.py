@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 #: A lookup that reads more rows than this without an index is a finding.
@@ -115,6 +115,20 @@ def postgres_trace(explained: Any, schema: str, sizes: Mapping[str, int]) -> Tra
     return Trace(tuple(relations), tuple(scans.values()), explained)
 
 
+def confirmed(trace: Trace, forced: Trace) -> Trace:
+    """Return a trace with those scans only for which there is no index.
+
+    PostgreSQL reads a small table at once even if it has the right index.
+
+    Args:
+        trace: of the plan that PostgreSQL chose.
+        forced: of its plan when it must use indexes wherever it can.
+    """
+    unserved = {scan.relation for scan in forced.scans}
+    scans = tuple(scan for scan in trace.scans if scan.relation in unserved)
+    return replace(trace, scans=scans)
+
+
 def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield plan
     for child in plan.get("Plans", ()):
@@ -129,6 +143,9 @@ def _postgres_scan(name: str, node: Mapping[str, Any], sizes: Mapping[str, int])
     if kind in ("Index Scan", "Index Only Scan") and "Index Cond" not in node:
         # The whole index: as good as no index, unless a LIMIT stopped it early.
         return Scan(name, read, f"all of {node.get('Index Name')}")
+    if (dropped := round(node.get("Rows Removed by Filter", 0))) > FEW_ROWS:
+        # An index on something else, such as the region alone.
+        return Scan(name, read, f"{kind} that drops {dropped:,} rows")
     return None
 
 

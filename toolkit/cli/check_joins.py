@@ -206,9 +206,15 @@ def _cells(result: LayoutResult, lookup: bool) -> list[str]:
         equal,
         *(_milliseconds(value) for value in (times.p50, times.p95, times.p99)),
         str(times.count),
-        " ".join(result.regions) or "-",
+        _regions(result, lookup),
         " ".join(_without_index(result)) or "-" if lookup else "",
     ]
+
+
+def _regions(result: LayoutResult, lookup: bool) -> str:
+    if lookup and len(result.regions) == 1:
+        return "one each time"
+    return " ".join(result.regions) or "-"
 
 
 def _without_index(result: LayoutResult) -> list[str]:
