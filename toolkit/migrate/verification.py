@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from toolkit.config import Configuration
@@ -87,8 +88,10 @@ def _table(
     source: Source, connection: Connection, target: Target, name: str, verdict: Verdict
 ) -> None:
     canonical = target.canonical(name)
-    expected = source.digests(connection, name, canonical)
-    actual = target.digests(name)
+    with ThreadPoolExecutor(1, thread_name_prefix="regionkit-digest") as pool:
+        reading = pool.submit(source.digests, connection, name, canonical)
+        actual = target.digests(name)
+        expected = reading.result()
     verdict.rows[name] = {region or "": digest.rows for region, digest in actual.items()}
     if expected == actual:
         return
