@@ -169,8 +169,41 @@ def drop_mongo(url: str, name: str) -> None:
         journal = client[JOURNAL]
         for collection in journal.list_collection_names():
             journal[collection].delete_many(
-                {"$or": [{"_id": name}, {"_id.target": name}, {"_id.database": name}]}
+                {
+                    "$or": [
+                        {"_id": {"$in": [name, f"migrate {name}"]}},
+                        {"_id.target": name},
+                        {"_id.database": name},
+                    ]
+                }
             )
+
+
+def namespaces(url: str) -> list[tuple[Any, ...]]:
+    """Everything that a server would show of a write: schemas, relations, and their rows."""
+    return query(
+        url,
+        "SELECT n.nspname, c.relname, c.relfilenode, pg_relation_size(c.oid) FROM pg_namespace n "
+        "LEFT JOIN pg_class c ON c.relnamespace = n.oid "
+        "WHERE n.nspname !~ '^pg_|^information_schema$' ORDER BY 1, 2",
+    )
+
+
+def mongo_content(url: str) -> dict[str, dict[str, int]]:
+    """Return the collections of every database with their documents; locks are left out.
+
+    A lock stays in the journal after it was released: its epoch may never begin anew.
+    """
+    with MongoClient[dict[str, Any]](url) as client:
+        return {
+            name: {
+                one: client[name][one].estimated_document_count()
+                for one in sorted(client[name].list_collection_names(filter={"type": "collection"}))
+                if (name, one) != (JOURNAL, "locks")
+            }
+            for name in client.list_database_names()
+            if name not in ("admin", "config", "local")
+        }
 
 
 def contents(url: str, schema: str) -> dict[str, list[tuple[Any, ...]]]:

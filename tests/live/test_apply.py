@@ -8,14 +8,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from pymongo import MongoClient
 from sqlalchemy import create_engine, text
 
-from tests.live.journey import Journey, drop_mongo, execute, mongo_database, query, write
+from tests.live.journey import (
+    Journey,
+    drop_mongo,
+    execute,
+    mongo_content,
+    mongo_database,
+    namespaces,
+    write,
+)
 from tests.live.support import ROOT, database, regionkit
 from toolkit import config, placement
 from toolkit.postgres import inspect, session
@@ -109,30 +115,6 @@ def catalogue(url: str, schema: str) -> Catalogue:
 def same(one: Catalogue, other: Catalogue) -> None:
     assert inspect.differences(one, other) == []
     assert one == other
-
-
-def namespaces(url: str) -> list[tuple[Any, ...]]:
-    """Everything that a server would show of a write: schemas, relations, and their rows."""
-    return query(
-        url,
-        "SELECT n.nspname, c.relname, c.relfilenode, pg_relation_size(c.oid) FROM pg_namespace n "
-        "LEFT JOIN pg_class c ON c.relnamespace = n.oid "
-        "WHERE n.nspname !~ '^pg_|^information_schema$' ORDER BY 1, 2",
-    )
-
-
-def mongo_content(url: str) -> dict[str, dict[str, int]]:
-    with MongoClient[dict[str, Any]](url) as client:
-        return {
-            name: {
-                collection: client[name][collection].estimated_document_count()
-                for collection in sorted(
-                    client[name].list_collection_names(filter={"type": "collection"})
-                )
-            }
-            for name in client.list_database_names()
-            if name not in ("admin", "config", "local")
-        }
 
 
 def claims_nothing(*texts: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import psycopg
 
 from toolkit.cli.project import Project
+from toolkit.errors import UsageError
 from toolkit.migrate.target import Target
 from toolkit.mongo import session as mongo_session
 from toolkit.mongo.runner import Runner
@@ -83,6 +84,11 @@ def history(project: Project, name: Name) -> Iterator[History]:
             server,
         )
         return
+    if not (configuration.nosql_migrations / "versions").is_dir():
+        raise UsageError(
+            f"there are no MongoDB migrations in {configuration.nosql_migrations}",
+            hint="run 'regionkit generate' first",
+        )
     with mongo_session.connect(project.url("mongo")) as session:
         mongo_session.require_transactions(
             session, configuration.file.target.mongo.allow_single_member

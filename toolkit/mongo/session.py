@@ -112,22 +112,19 @@ def connect(url: str, *, timeout: float = 10) -> MongoSession:
 
     Args:
         url: a MongoDB URL.
-        timeout: seconds to wait for a primary.
+        timeout: seconds to wait for a primary, unless the URL says it.
 
     Raises:
         ConnectionFailed: nobody answers, the login is refused, or the URL is wrong.
     """
-    milliseconds = int(timeout * 1000)
+    options = dict(_CONCERNS)
+    for name in ("serverSelectionTimeoutMS", "connectTimeoutMS"):
+        # What the operator's URL says of these is left alone.
+        if f"{name}=".lower() not in url.lower():
+            options[name] = int(timeout * 1000)
     session = None
     try:
-        session = MongoSession(
-            url,
-            {
-                **_CONCERNS,
-                "serverSelectionTimeoutMS": milliseconds,
-                "connectTimeoutMS": milliseconds,
-            },
-        )
+        session = MongoSession(url, options)
         session.client.admin.command("ping")
     except (errors.PyMongoError, ValueError) as error:
         if session is not None:

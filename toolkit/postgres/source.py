@@ -229,12 +229,21 @@ class Source:
             assert row is not None
             self.snapshot = str(row[0])
             self._holder = connection
+            self._check_rule(connection)
             try:
                 yield self
             finally:
                 self.snapshot = None
                 if not connection.closed:
                     connection.rollback()
+
+    def _check_rule(self, connection: session.Connection) -> None:
+        """Refuse an expression of the operator's that the server does not understand."""
+        if self.query.rule.sql is None:
+            return
+        joined = self.query.joined(self.layout.placement.root)
+        with _blaming_the_rule():
+            connection.execute(f"EXPLAIN SELECT {joined.region} FROM {joined.sql}")
 
     @contextmanager
     def reader(self) -> Iterator[session.Connection]:
@@ -433,13 +442,11 @@ class Source:
             column = ddl.literal(f"{self.query.rule.column} ")
             reason = f"{column} || coalesce('= ' || quote_literal({value}::text), 'is NULL')"
         known = ", ".join(map(ddl.literal, codes))
-        return self._listed(
-            connection,
-            key,
-            reason,
-            joined,
-            f"({joined.region}) IS NULL OR ({joined.region}) NOT IN ({known})",
-        )
+        unplaced = f"({joined.region}) IS NULL OR ({joined.region}) NOT IN ({known})"
+        if self.query.rule.sql is None:
+            return self._listed(connection, key, reason, joined, unplaced)
+        with _blaming_the_rule():
+            return self._listed(connection, key, reason, joined, unplaced)
 
     def _dangling(self, connection: session.Connection, key: str) -> list[Refusal]:
         """List rows whose home path or foreign reference leads nowhere."""
@@ -493,3 +500,18 @@ def _next_fetch(batch: Sequence[Sequence[object]]) -> int:
         sum(len(value) for value in row if isinstance(value, (str, bytes, list))) for row in sample
     ]
     return max(1, min(_FETCH, _FETCH_BYTES * len(sample) // max(1, sum(widths))))
+
+
+@contextmanager
+def _blaming_the_rule() -> Iterator[None]:
+    """Say that ``[root.region] sql`` is wrong where the server cannot evaluate it."""
+    try:
+        yield
+    except (psycopg.ProgrammingError, psycopg.DataError) as error:
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            raise
+        raise UsageError(
+            f"[root.region] sql cannot be evaluated: {session.first_line(error)}",
+            hint="write an expression over the columns of the root, as root.<column>, that gives "
+            "a region's code",
+        ) from None
