@@ -649,15 +649,16 @@ def test_a_partial_unique_index_within_the_client() -> None:
     ]
 
 
-def test_indexes_without_a_name_get_the_same_names_again() -> None:
-    def made() -> list[str]:
+def test_the_names_of_unnamed_indexes_do_not_depend_on_their_order() -> None:
+    def made(order: str) -> list[str]:
         metadata = clients(*(Column(name, Text) for name in "abcdef"))
-        for name in "abcdef":
+        for name in order:
             metadata.tables["client"].append_constraint(Index(None, text(f"lower({name})")))
         return built(metadata).indexes("client")
 
-    assert made() == made()
-    assert len(set(made())) == 6
+    assert made("abcdef") == made("fedcba") == made("cafebd")
+    assert made("abcdef")[0] == "CREATE INDEX client_idx ON r.client (lower(a))"
+    assert len(set(made("abcdef"))) == 6
 
 
 def test_exclusion_constraints() -> None:
