@@ -8,7 +8,7 @@ import sys
 import typer
 
 from toolkit import __version__
-from toolkit.cli import backends, lab
+from toolkit.cli import backends, check, lab
 from toolkit.cli.apply import apply
 from toolkit.cli.demo import demo
 from toolkit.cli.generate import generate
@@ -31,6 +31,7 @@ app.command()(apply)
 app.command()(migrate)
 app.command()(verify)
 app.command()(status)
+app.add_typer(check.app, name="check")
 
 
 @app.callback(invoke_without_command=True)
