@@ -18,6 +18,10 @@ from toolkit.errors import RegionkitError
 SCHEMA_VERSION = 1
 
 
+#: Columns of what goes to a file or a pipe.
+_WIDTH = 120
+
+
 class Output(StrEnum):
     """How a command prints its result."""
 
@@ -32,7 +36,11 @@ OutputOption = Annotated[
 
 def stdout() -> Console:
     """The console for results. Made anew, because tests replace ``sys.stdout``."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        # A file or a pipe has no width: one at which tables can be read.
+        console.width = _WIDTH
+    return console
 
 
 def stderr() -> Console:
