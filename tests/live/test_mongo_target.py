@@ -300,6 +300,23 @@ def test_a_run_that_was_overtaken_writes_nothing(fresh: Shop) -> None:
     assert fresh.verify().equal
 
 
+def test_a_reader_that_is_terminated_can_be_resumed(fresh: Shop) -> None:
+    target = fresh.target
+    with fresh.source.open() as source:
+        with source.reader() as connection:
+            plan = engine.forecast(source, connection, target, fresh.layout, fresh.project)
+        run = target.begin(fresh.project.fingerprint(), plan.chunks)
+        with target.workers(source, run) as open_worker, open_worker() as worker:
+            fresh.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = 'regionkit'"
+            )
+            with pytest.raises(Interrupted):
+                worker.copy(plan.chunks[0])
+    fresh.migrate()
+    assert fresh.verify().equal
+
+
 def test_a_transaction_that_a_killed_run_left_open_is_ended(fresh: Shop) -> None:
     target = fresh.target
     with fresh.source.open() as source, source.reader() as connection:

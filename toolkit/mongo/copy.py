@@ -64,7 +64,8 @@ class Copier:
     def worker(self) -> Iterator[Worker]:
         """Open what one worker needs."""
         with self._source.reader() as reader, self._session.client.start_session() as session:
-            self._store.enlist(session, self._run)
+            with resumable(f"writing to {self._database.name}"):
+                self._store.enlist(session, self._run)
             yield Worker(self, reader, session)
 
     def copy(self, reader: Any, session: ClientSession, chunk: Chunk) -> int:
@@ -78,19 +79,15 @@ class Copier:
         encoder = RowEncoder(self._layout, self._collections, chunk.table)
         rows = 0
         try:
-            for batch in self._source.rows(reader, chunk.table, encoder.expressions, chunk):
-                self._write(session, chunk, encoder.documents(batch))
-                rows += len(batch)
-            self._store.checkpoint(chunk, self._run.epoch, rows)
+            with resumable(f"copying {chunk.table}"):
+                for batch in self._source.rows(reader, chunk.table, encoder.expressions, chunk):
+                    self._write(session, chunk, encoder.documents(batch))
+                    rows += len(batch)
+                self._store.checkpoint(chunk, self._run.epoch, rows)
         except ValueRefused as error:
             raise Refused(
                 f"{chunk.table!r} holds a value that MongoDB cannot: {error.reason}",
                 hint="'regionkit migrate --dry-run' lists the keys",
-            ) from None
-        except errors.PyMongoError as error:
-            raise Interrupted(
-                f"copying {chunk.table!r} stopped: {reason(error)}",
-                hint="run 'regionkit migrate' again: it goes on with the chunks that are missing",
             ) from None
         return rows
 
@@ -164,3 +161,22 @@ def _duplicates(error: errors.BulkWriteError) -> bool:
         found.get("code") == _DUPLICATE_KEY
         for found in (error.details or {}).get("writeErrors", [])
     )
+
+
+@contextmanager
+def resumable(what: str) -> Iterator[None]:
+    """Turn the driver's errors into one that says that the migration can be resumed.
+
+    Args:
+        what: what is being done, for the message: ``copying client``.
+
+    Raises:
+        Interrupted: the server failed.
+    """
+    try:
+        yield
+    except errors.PyMongoError as error:
+        raise Interrupted(
+            f"{what} stopped: {reason(error)}",
+            hint="run 'regionkit migrate' again: it goes on with what is missing",
+        ) from None

@@ -14,7 +14,7 @@ from toolkit.journal import Chunk, Run, State
 from toolkit.layout import Layout
 from toolkit.mongo import invariants, load
 from toolkit.mongo.audit import Audit
-from toolkit.mongo.copy import Copier, Worker
+from toolkit.mongo.copy import Copier, Worker, resumable
 from toolkit.mongo.digest import Cells, Digests, places
 from toolkit.mongo.layout import collections
 from toolkit.mongo.lock import LEASE, Lock
@@ -135,7 +135,7 @@ class MongoTarget:
 
     def prepare(self, run: Run) -> None:
         """Take the indexes out of the way."""
-        with self._open("drop indexes") as session:
+        with connect(self._url) as session, resumable("dropping indexes"):
             load.drop_indexes(session.database(self._name), self._collections)
 
     @contextmanager
@@ -149,7 +149,7 @@ class MongoTarget:
 
     def finish(self, run: Run, progress: Callable[[str], None]) -> None:
         """Fill key collections and put the indexes back."""
-        with self._open("finish the migration") as session:
+        with connect(self._url) as session, resumable("finishing the migration"):
             database, store = session.database(self._name), Store(session, self._name)
             if run.state is State.copying:
                 load.fill_key_collections(database, self._collections, progress)

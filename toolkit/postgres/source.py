@@ -8,7 +8,7 @@ own for the columns.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -234,7 +234,8 @@ class Source:
                 yield self
             finally:
                 self.snapshot = None
-                if not connection.closed:
+                # The server may have ended the session; that is no second failure.
+                with suppress(psycopg.Error):
                     connection.rollback()
 
     def _check_rule(self, connection: session.Connection) -> None:
@@ -259,7 +260,8 @@ class Source:
             try:
                 yield connection
             finally:
-                if not connection.closed:
+                # The server may have ended the session; that is no second failure.
+                with suppress(psycopg.Error):
                     connection.rollback()
 
     def adopt(self, connection: session.Connection) -> None:
@@ -336,12 +338,18 @@ class Source:
     def _batches(
         self, connection: session.Connection, statement: str
     ) -> Iterator[list[tuple[object, ...]]]:
-        with connection.cursor(name="regionkit_rows", binary=True) as cursor:
-            cursor.execute(statement)
-            size = _FIRST_FETCH
-            while batch := cursor.fetchmany(size):
-                yield batch
-                size = _next_fetch(batch)
+        try:
+            with connection.cursor(name="regionkit_rows", binary=True) as cursor:
+                cursor.execute(statement)
+                size = _FIRST_FETCH
+                while batch := cursor.fetchmany(size):
+                    yield batch
+                    size = _next_fetch(batch)
+        except psycopg.Error as error:
+            raise Interrupted(
+                f"reading the source stopped: {session.first_line(error)}",
+                hint="run the same command again: it goes on with what is missing",
+            ) from None
 
     def count(self, connection: session.Connection, name: str) -> int:
         """Return how many rows a table has."""
