@@ -7,10 +7,11 @@ which runs in the same interleaved schedule. Rows are marked, and removed afterw
 
 from __future__ import annotations
 
+import itertools
 import math
 import secrets
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from toolkit.checks.writers import (
     Failures,
     Lane,
     LayoutName,
+    LoadWorker,
     Place,
     load_worker,
 )
@@ -260,8 +262,11 @@ class LatencyCheck:
         progress(f"rows written are marked {mark}, and removed afterwards")
         try:
             with removed_afterwards(self._removals(lanes), connections, progress, note):
+                turns = itertools.count(plan.rounds)
                 samples = load.run(
-                    plan, lambda: load_worker(lanes, failures, connections), progress=progress
+                    plan,
+                    lambda: load_worker(lanes, failures, connections, turn=next(turns)),
+                    progress=progress,
                 )
         except KeyboardInterrupt:
             raise StoppedByUser("interrupted; what had been written is removed") from None
@@ -314,8 +319,7 @@ class LatencyCheck:
             UsageError: one does not run.
         """
         failures, wrong = Failures(), []
-        with ExitStack() as opened:
-            worker = opened.enter_context(load_worker(lanes, failures, Connections()))
+        with closing(LoadWorker(lanes, failures, Connections())) as worker:
             for number, lane in enumerate(lanes):
                 kind = worker.prepare(number, 0, keep=False)()
                 if kind is not None and not kind.startswith(_PASSING):
@@ -346,7 +350,11 @@ def _reports(
     for number, (lane, result) in enumerate(zip(lanes, results, strict=True)):
         ratio = result.service.p50 / baselines.get(lane.write.name, math.nan)
         overhead = None if math.isnan(ratio) else ratio
-        messages = {kind: text for (at, kind), text in failures.messages.items() if at == number}
+        messages = {
+            kind: text
+            for (at, kind), text in failures.messages.items()
+            if at == number and kind in result.errors
+        }
         reports.append(
             LaneReport(
                 lane.write.name,

@@ -85,12 +85,14 @@ class Schedule:
     Attributes:
         pace: what was asked for.
         requests: all of them.
+        rounds: requests of each lane; their turns count from 0.
         end: seconds after the start at which no request begins any more.
         late_after: seconds after its intended start from which a request counts as late.
     """
 
     pace: Pace
     requests: tuple[Request, ...]
+    rounds: int
     end: float
     late_after: float
 
@@ -122,7 +124,7 @@ def schedule(pace: Pace, lanes: int) -> Schedule:
         for place, lane in enumerate(order):
             due = (turn * lanes + place) * interval
             requests.append(Request(due, lane, turn, due >= pace.warmup))
-    return Schedule(pace, tuple(requests), end, max(_LATE, interval))
+    return Schedule(pace, tuple(requests), rounds, end, max(_LATE, interval))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import psycopg
 from bson import Int64
+from psycopg.types.numeric import Int2, Int4, Int8
 from pymongo import ReadPreference
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
@@ -104,15 +105,23 @@ class Lane:
             for item in self.write.mongo.commands
         )
 
+    def _width(self, name: str) -> type[Int2 | Int4 | Int8] | None:
+        type_ = self.parameters.types.get(name)
+        return None if type_ is None or type_.is_array else _WIDTHS.get(type_.name)
+
     def values(self, turn: int) -> dict[str, Any]:
         """Return the parameters of one request."""
         rows = self.parameters.rows
         row: Mapping[str, object] = rows[turn % len(rows)]
         if self.place.layout == "collections":
             row = self.parameters.bson(row)
-        elif self.write.client is not None:
-            # A region that is handed in may be stale: the statements look it up.
-            row = {name: value for name, value in row.items() if name != "region"}
+        else:
+            row = {
+                name: _typed(value, self._width(name))
+                for name, value in row.items()
+                # A region that is handed in may be stale: the statements look it up.
+                if name != "region" or self.write.client is None
+            }
         first, _ = numbers(self.mark, self.write)
         return {
             **row,
@@ -132,6 +141,20 @@ def numbers(mark: str, write: WriteSection) -> tuple[int, int]:
         # Above 2**40 and below 2**53: no key of a running system, and exact as a JSON number.
         first = (1 << 40) + (_digest(f"{mark} {write.name}") % (1 << 32)) * _NUMBERS_EACH
     return first, first + _NUMBERS_EACH - 1
+
+
+#: psycopg chooses the type of an integer by its size. A statement would be prepared anew, which is
+#: a round trip, whenever another size comes along: so integers keep the type of their column.
+_WIDTHS: dict[str, type[Int2 | Int4 | Int8]] = {
+    "smallint": Int2,
+    "integer": Int4,
+    "bigint": Int8,
+}
+_WIDTHS_BY_OID: dict[int, type[Int2 | Int4 | Int8]] = {21: Int2, 23: Int4, 20: Int8}
+
+
+def _typed(value: object, width: type[Int2 | Int4 | Int8] | None) -> object:
+    return width(value) if width is not None and isinstance(value, int) else value
 
 
 def _digest(text: str) -> int:
@@ -215,8 +238,9 @@ class SqlWriter:
                     )
                 if cursor.description and (row := cursor.fetchone()):
                     # What a statement returns, the following ones can name.
-                    names = (column.name for column in cursor.description)
-                    values.update(zip(names, row, strict=True))
+                    for column, value in zip(cursor.description, row, strict=True):
+                        width = _WIDTHS_BY_OID.get(column.type_code)
+                        values[column.name] = _typed(value, width)
             if keep:
                 connection.commit()
             else:
@@ -330,6 +354,15 @@ class LoadWorker:
         """Close all connections."""
         self._opened.close()
 
+    def rehearse(self, turn: int) -> None:
+        """Have every statement prepared, which takes a round trip that must not be measured.
+
+        The transactions are committed: psycopg forgets what was prepared when one is taken back.
+        """
+        for number, lane in enumerate(self._lanes):
+            if lane.place.layout != "collections":
+                self.prepare(number, turn)()
+
     def prepare(self, lane: int, turn: int, *, keep: bool = True) -> Callable[[], str | None]:
         """Return one request, its parameters ready."""
         what = self._lanes[lane]
@@ -359,15 +392,23 @@ class LoadWorker:
 
 @contextmanager
 def load_worker(
-    lanes: Sequence[Lane], failures: Failures, connections: Connections
+    lanes: Sequence[Lane], failures: Failures, connections: Connections, *, turn: int
 ) -> Iterator[LoadWorker]:
-    """Open the connections of one worker; close them.
+    """Open the connections of one worker, and have its statements prepared; close them.
+
+    Args:
+        lanes: what there is to do, by number.
+        failures: where the first failure of each kind is noted.
+        connections: where transactions under way are noted.
+        turn: whose parameters are rehearsed with: another for each worker, and none that the
+            load will use.
 
     Raises:
         ConnectionFailed: a server does not answer.
     """
     worker = LoadWorker(lanes, failures, connections)
     try:
+        worker.rehearse(turn)
         yield worker
     finally:
         worker.close()

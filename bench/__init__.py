@@ -1,0 +1,1 @@
+"""Measurements of regionkit itself. Not installed."""
