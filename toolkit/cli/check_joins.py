@@ -171,17 +171,23 @@ def show(report: JoinsReport) -> None:
     """Print a report for people."""
     if report.queries:
         stdout().print(table(report))
-    for layout, reason in report.skipped.items():
-        stdout().print(f"{layout}: skipped: {reason}", markup=False)
+    for note in notes(report):
+        stdout().print(note, markup=False)
+
+
+def notes(report: JoinsReport) -> list[str]:
+    """Return what was not asked, and why."""
+    return [f"{layout}: skipped: {reason}" for layout, reason in report.skipped.items()] + [
+        f"{layout.layout}: {result.query.name}: skipped: {layout.skipped}"
+        for result in report.queries
+        for layout in result.layouts
+        if layout.skipped
+    ]
 
 
 def table(report: JoinsReport) -> Table:
     """Return a report as a table for people."""
-    drawn = max((len(result.parameters.rows) for result in report.queries), default=0)
-    found = Table(
-        title=f"What the queries cost: milliseconds, {drawn} sets of parameters, "
-        f"up to {report.settings.runs} runs"
-    )
+    found = Table(title="What the queries cost, in milliseconds")
     for name in ("query", "layout"):
         found.add_column(name)
     for name in ("rows", "as source", "p50", "p95", "p99", "runs"):
@@ -198,7 +204,7 @@ def table(report: JoinsReport) -> Table:
 
 def _cells(result: LayoutResult, lookup: bool) -> list[str]:
     if result.skipped or result.error:
-        return ["", f"skipped: {result.skipped}" if result.skipped else "fails"]
+        return ["", "skipped" if result.skipped else "FAILS"]
     difference, times = result.difference, result.times
     equal = "" if difference is None else "equal" if difference.equal else "DIFFERS"
     return [
