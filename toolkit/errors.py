@@ -134,8 +134,9 @@ _URL_PASSWORD = re.compile(rf"{_SCHEME}:[^/?#\s]*@", re.I)
 # A password with a / or ? that was not encoded: no @ is left of a URL that has none.
 _RAW_URL_PASSWORD = re.compile(rf"{_SCHEME}:(?:(?!://)\S)*@", re.I)
 _NAMED_PASSWORD = re.compile(
-    r"""(?P<head>\b\w*(?:password|passwd|pwd)(?:["']\s*:\s*|\s*=\s*|\s+(?=')))
-    (?:'(?:[^'\\]|\\.|'')*'|"[^"]*"|(?:(?!["'](?:[\s,;)\]}]|$))[^&\s])+)""",
+    r"""(?P<head>(?P<query>[?&])?\b\w*(?:password|passwd|pwd)(?:["']\s*:\s*|\s*=\s*|\s+(?=')))
+    (?:(?:'(?:[^'\\]|\\.|'')*'|"[^"]*")(?=["'\s,;)\]}&]|$)
+    |(?:\\['\\]|(?!["'](?:[\s,;)\]}]|$))(?(query)[^&\s]|\S))+)""",
     re.I | re.X,
 )
 

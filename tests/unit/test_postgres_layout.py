@@ -651,7 +651,8 @@ def test_a_partial_unique_index_within_the_client() -> None:
 
 def test_the_names_of_unnamed_indexes_do_not_depend_on_their_order() -> None:
     def made(order: str) -> list[str]:
-        metadata = clients(*(Column(name, Text) for name in "abcdef"))
+        columns = [Column(name, Text) for name in "abcdef"]
+        metadata = clients(*columns, naming_convention={"pk": "%(table_name)s_pkey"})
         for name in order:
             metadata.tables["client"].append_constraint(Index(None, text(f"lower({name})")))
         return built(metadata).indexes("client")
