@@ -208,6 +208,9 @@ def render(found: Sequence[MigrateOperation]) -> str:
 def _dialect_imports(source: str) -> Iterable[str]:
     if "postgresql." in source:
         yield "from sqlalchemy.dialects import postgresql"
+    if re.search(r"(?<![\w.])ENUM\(", source):
+        # Alembic leaves the prefix out in an array whose labels look like a regular expression.
+        yield "from sqlalchemy.dialects.postgresql import ENUM"
     if "toolkit.types." in source:
         yield "import toolkit.types"
 

@@ -7,10 +7,12 @@ too much to be compared with a model.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Engine, MetaData
+from sqlalchemy.exc import SAWarning
 from sqlalchemy.types import NullType
 
 from toolkit.errors import UsageError
@@ -31,7 +33,10 @@ def reflect(engine: Engine, schema: str) -> MetaData:
         UsageError: the schema does not exist or holds no table.
     """
     metadata = MetaData(schema=schema)
-    metadata.reflect(engine, schema=schema)
+    with warnings.catch_warnings():
+        # Of the types that it cannot name, which are named below.
+        warnings.filterwarnings("ignore", "Did not recognize type", SAWarning)
+        metadata.reflect(engine, schema=schema)
     unknown = [
         column
         for table in metadata.tables.values()
