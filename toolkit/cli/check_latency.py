@@ -227,7 +227,8 @@ def _remove(project: Project, backend: Backend, mark: str, output: Output) -> No
         return
     for item in skipped:
         stdout().print(str(item), markup=False)
-    stdout().print(f"the removal of {mark} touched {removed:,} row(s), and nothing is left")
+    touched = sum(removed.values())
+    stdout().print(f"the removal of {mark} touched {touched:,} row(s), and nothing is left")
 
 
 def _workers(total_rate: float, delay: Delay | None) -> int:
@@ -423,6 +424,6 @@ def remarks(report: LatencyReport) -> list[str]:
         lines.append(
             f"late: started more than {report.late_after * 1000:.1f} ms after its time. "
             f"{report.pace.workers} workers. The removal of the rows written touched "
-            f"{report.removed:,}; nothing is left"
+            f"{sum(report.removed.values()):,}; nothing is left"
         )
     return lines

@@ -12,9 +12,12 @@ import psycopg
 import typer
 from rich.table import Table
 
-from toolkit.cli import backends, verify
+from toolkit.checks.joins_report import JoinsReport, Settings
+from toolkit.checks.latency import LatencyReport
+from toolkit.cli import answer, backends, check_joins, check_latency, verify
 from toolkit.cli.output import Output, OutputOption, print_json, stderr, stdout
 from toolkit.cli.project import (
+    Backend,
     ConfigOption,
     NoInputOption,
     Project,
@@ -23,12 +26,16 @@ from toolkit.cli.project import (
     open_project,
 )
 from toolkit.cli.watch import watching
+from toolkit.errors import VerificationFailed
 from toolkit.lab import Lab, temporary_lab
 from toolkit.migrate import engine
 from toolkit.migrate.progress import Progress
 from toolkit.migrate.verification import Verdict
 
 _PHASES = ("apply", "migrate", "verify")
+
+#: Measured runs of each query, at most.
+_RUNS = 50
 
 
 @dataclass
@@ -49,6 +56,9 @@ class _Journey:
 def demo(
     config: ConfigOption = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same rows.")] = 1,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.5, help="How long each check measures.")
+    ] = 5.0,
     yes: YesOption = False,
     no_input: NoInputOption = False,
     output: OutputOption = Output.text,
@@ -56,7 +66,8 @@ def demo(
     """Show the whole journey on embedded servers and generated data.
 
     Starts a PostgreSQL and a MongoDB, fills a single-region source, creates both layouts, moves
-    the data into each, compares every row, and stops the servers. Servers that are named by
+    the data into each, compares every row, measures what the declared queries and writes cost on
+    each, and stops the servers. Servers that are named by
     REGIONKIT_* variables are used instead, after asking.
     """
     project = open_project(config)
@@ -73,12 +84,27 @@ def demo(
         started = time.monotonic() - begun
         source_rows, loaded = _load(project, module, seed)
         journeys = {name: _journey(project, name) for name in ("postgres", "mongo")}
+        verify.require_equal(project, [journey.verdict for journey in journeys.values()])
+        checked = time.monotonic()
+        joins, latency = _checks(project, seconds)
+        checked = time.monotonic() - checked
     total = time.monotonic() - begun
     if output is Output.json:
-        print_json(_document(journeys, source_rows, started, loaded, total, seed))
+        document = _document(journeys, source_rows, started, loaded, total, seed)
+        checks = {"joins": joins.document(), "latency": latency.document()}
+        print_json({**document, "checks": {"seconds": checked, **checks}})
     else:
-        _print(project, journeys, source_rows, started, loaded, total)
-    verify.require_equal(project, [journey.verdict for journey in journeys.values()])
+        _print(project, journeys, source_rows)
+        stdout().print(answer.table(joins, latency))
+        for line in answer.remarks(joins, latency):
+            stdout().print(line, markup=False)
+        stdout().print(
+            f"servers {started:.1f} s, source filled {loaded:.1f} s, checks {checked:.1f} s, "
+            f"all of it {total:.1f} s"
+        )
+    if joins.exit_code == VerificationFailed.exit_code:
+        joins.require_good()
+    latency.require_good()
 
 
 @contextmanager
@@ -125,6 +151,16 @@ def _journey(project: Project, name: backends.Name) -> _Journey:
     return journey
 
 
+def _checks(project: Project, seconds: float) -> tuple[JoinsReport, LatencyReport]:
+    stderr().print("asking every declared query of every layout")
+    joins = check_joins.run(
+        project, Backend.all.names, Settings(runs=_RUNS, seconds=seconds), quiet=True
+    )
+    stderr().print("writing every declared transaction to every layout")
+    latency = check_latency.run(project, Backend.all, duration=seconds, warmup=1.0, quiet=True)
+    return joins, latency
+
+
 @contextmanager
 def _timed(journey: _Journey, phase: str) -> Iterator[None]:
     begun = time.monotonic()
@@ -160,9 +196,6 @@ def _print(
     project: Project,
     journeys: dict[str, _Journey],
     source_rows: dict[str, int],
-    started: float,
-    loaded: float,
-    total: float,
 ) -> None:
     regions = project.configuration.topology.regions
     where = Table(title="Where the rows live now (the same on both backends)")
@@ -195,9 +228,6 @@ def _print(
     same = all(other == first for other in others)
     if not same:
         stdout().print("the two backends do not hold the same number of rows per region")
-    stdout().print(
-        f"servers {started:.1f} s, source filled {loaded:.1f} s, all of it {total:.1f} s"
-    )
 
 
 def _rate(journey: _Journey) -> str:
