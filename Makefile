@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG := schemas/bank/regionkit.toml
 
-.PHONY: demo test check lint install lab clean
+.PHONY: demo test check calibrate lint install lab clean
 
 install: $(VENV)/.installed
 
@@ -29,6 +29,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+calibrate: install  ## The load generator of check latency beside pgbench, on one server.
+	$(BIN)/python -m bench.calibrate
 
 check: lint test  ## Everything that the gate runs.
 

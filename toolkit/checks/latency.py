@@ -146,7 +146,7 @@ class LatencyReport:
         lanes: what was measured, the baseline of each write first.
         servers: what a confirmed write survives, by layout.
         skipped: what was not measured.
-        removed: how many rows the removal touched; nothing is left.
+        removed: how many rows the removal touched, by layout; a second one found nothing left.
     """
 
     pace: Pace
@@ -156,7 +156,7 @@ class LatencyReport:
     lanes: list[LaneReport] = field(default_factory=list)
     servers: dict[LayoutName, Durability] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
-    removed: int = 0
+    removed: dict[LayoutName, int] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """Return it for ``--output json``."""
@@ -192,6 +192,12 @@ class LatencyReport:
             for lane in self.lanes
             if lane.wrong
         ]
+        wrong += [
+            f"{layout}: the cleanup found none of the rows that were written"
+            for layout, touched in self.removed.items()
+            if not touched
+            and any(lane.layout == layout and lane.result.service.count for lane in self.lanes)
+        ]
         exceeded = [
             f"{lane.write!r} on {lane.layout}: {line}"
             for lane in self.lanes
@@ -199,9 +205,9 @@ class LatencyReport:
         ]
         if wrong:
             raise FindingsError(
-                f"{len(wrong)} write(s) did not do what they declare",
+                f"{len(wrong)} declaration(s) are not what the layouts do",
                 details=sampled([*wrong, *exceeded]),
-                hint="correct the statements, or `rows`, in [[write]]",
+                hint="correct the statements, `rows` or `cleanup` in [[write]]",
             )
         if not exceeded:
             return
@@ -256,7 +262,7 @@ class LatencyCheck:
         self._rehearse(lanes)
         failures, connections = Failures(), Connections()
 
-        def note(removed: int) -> None:
+        def note(removed: dict[LayoutName, int]) -> None:
             report.removed = removed
 
         progress(f"rows written are marked {mark}, and removed afterwards")
@@ -273,7 +279,7 @@ class LatencyCheck:
         report.lanes = _reports(lanes, load.summarize(plan, len(lanes), samples), failures)
         return report
 
-    def remove(self, mark: str) -> int:
+    def remove(self, mark: str) -> dict[LayoutName, int]:
         """Remove what a run left behind that was killed; return how many rows that touched.
 
         Raises:
@@ -293,7 +299,7 @@ class LatencyCheck:
         """Draw the parameters; return what there is to do, and note what is not."""
         lanes = []
         source = next(place for place in self.places if place.layout == "single")
-        turns = math.ceil((self.pace.warmup + self.pace.duration) * self.pace.rate) + 1
+        turns = load.schedule(self.pace, 1).rounds + self.pace.workers
         with session.connect(source.url, role="source") as connection:
             session.search_path(connection, source.name)
             for write in self.writes:

@@ -86,6 +86,7 @@ class Schedule:
         pace: what was asked for.
         requests: all of them.
         rounds: requests of each lane; their turns count from 0.
+        seconds: how long the requests that count are spread over.
         end: seconds after the start at which no request begins any more.
         late_after: seconds after its intended start from which a request counts as late.
     """
@@ -93,6 +94,7 @@ class Schedule:
     pace: Pace
     requests: tuple[Request, ...]
     rounds: int
+    seconds: float
     end: float
     late_after: float
 
@@ -108,9 +110,10 @@ def schedule(pace: Pace, lanes: int) -> Schedule:
             "a load needs a rate, a duration and workers above 0",
             hint="for example --rate 20 --duration 10 --workers 8",
         )
-    end = pace.warmup + pace.duration
     interval = 1 / (pace.rate * lanes)
-    rounds = math.ceil(end * pace.rate - 1e-9)
+    # Whole rounds, so that every lane has as many requests as the others.
+    warmup = math.ceil(pace.warmup * pace.rate - 1e-9)
+    rounds = warmup + max(1, round(pace.duration * pace.rate))
     if rounds * lanes > MOST_REQUESTS:
         raise UsageError(
             f"{rounds * lanes:,} requests are too many for one run",
@@ -123,8 +126,11 @@ def schedule(pace: Pace, lanes: int) -> Schedule:
         rng.shuffle(order)
         for place, lane in enumerate(order):
             due = (turn * lanes + place) * interval
-            requests.append(Request(due, lane, turn, due >= pace.warmup))
-    return Schedule(pace, tuple(requests), rounds, end, max(_LATE, interval))
+            requests.append(Request(due, lane, turn, turn >= warmup))
+    seconds = (rounds - warmup) / pace.rate
+    return Schedule(
+        pace, tuple(requests), rounds, seconds, rounds / pace.rate, max(_LATE, interval)
+    )
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,7 @@ def summarize(plan: Schedule, lanes: int, samples: Sequence[Sample]) -> list[Lan
             result.service.add(sample.ended - sample.started)
             result.intended.add(sample.ended - sample.request.due)
     for result in results:
-        result.achieved = result.service.count / plan.pace.duration
+        result.achieved = result.service.count / plan.seconds
     return results
 
 
@@ -239,7 +245,9 @@ def run(
     crew = _Crew(plan, opener)
     try:
         crew.start()
-        progress(f"{len(plan.requests):,} requests in {plan.end:g} s, {plan.pace.workers} workers")
+        progress(
+            f"{len(plan.requests):,} requests in {plan.end:.1f} s, {plan.pace.workers} workers"
+        )
         crew.wait()
     finally:
         crew.stop()

@@ -17,7 +17,7 @@ import psycopg
 from pymongo.errors import OperationFailure, PyMongoError
 
 from toolkit.checks.parameters import extended_json, substitute
-from toolkit.checks.writers import Connections, Lane, affected_documents, numbers
+from toolkit.checks.writers import Connections, Lane, LayoutName, affected_documents, numbers
 from toolkit.errors import ConnectionFailed, Refused, RegionkitError, StoppedByUser, UsageError
 from toolkit.mongo import session as mongo_session
 from toolkit.postgres import session
@@ -189,7 +189,7 @@ def removed_afterwards(
     removals: Sequence[Removal],
     connections: Connections,
     progress: Callable[[str], None],
-    report: Callable[[int], None],
+    report: Callable[[dict[LayoutName, int]], None],
 ) -> Iterator[None]:
     """Remove what is written inside the ``with``, however it ends.
 
@@ -197,7 +197,7 @@ def removed_afterwards(
         removals: of every lane.
         connections: of transactions that may still be under way.
         progress: is told what is going on.
-        report: is told how many rows were removed.
+        report: is told how many rows that touched, by layout.
 
     Raises:
         RegionkitError: something could not be removed; the hint tells how to go on.
@@ -215,13 +215,16 @@ def removed_afterwards(
             raise _not_removed(mark, error) from None
 
 
-def remove_all(removals: Sequence[Removal]) -> int:
-    """Remove what several lanes wrote, and prove it; return how many rows that touched.
+def remove_all(removals: Sequence[Removal]) -> dict[LayoutName, int]:
+    """Remove what several lanes wrote, and prove it; return how many rows that touched, by layout.
 
     Raises:
         RegionkitError: something is left.
     """
-    touched = sum(removal.remove() for removal in removals)
+    touched: dict[LayoutName, int] = {}
+    for removal in removals:
+        layout = removal.lane.place.layout
+        touched[layout] = touched.get(layout, 0) + removal.remove()
     left = [
         f"{removal.lane.name}: {rows} row(s)" for removal in removals if (rows := removal.left())
     ]

@@ -1,0 +1,26 @@
+"""The load generator beside pgbench, on one server. No timing decides this test."""
+
+from __future__ import annotations
+
+from bench import calibrate
+from tests.live.journey import query
+from tests.live.support import database
+from toolkit.checks.load import Pace
+
+
+def test_both_run_the_same_transactions(postgres_url: str) -> None:
+    pace = Pace(rate=40, duration=2, warmup=1, workers=4)
+    with database(postgres_url) as url:
+        calibrate.create(url)
+        [first, second] = calibrate.rounds(url, pace, 2)
+        rows = dict(query(url, "select mark, count(*) from calibration group by mark"))
+    for one in (first, second):
+        assert one.pgbench.count > 0
+        assert one.ours.errors == {}
+        assert one.ours.scheduled == 80
+        assert one.ratio > 0
+    # The schedule, warm-up included, and one rehearsal of each worker; pgbench draws its own.
+    started = first.ours.started + second.ours.started
+    assert started <= rows["regionkit"] <= 2 * (120 + 4)
+    assert rows["pgbench"] >= first.pgbench.count + second.pgbench.count
+    print(f"ratio of the medians: {first.ratio:.2f}, {second.ratio:.2f}")
