@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -39,15 +40,16 @@ def shown(project: Path) -> Result:
 
 
 def _servers() -> set[str]:
-    """Return the servers of temporary labs that this process started and that still run."""
+    """Return the ids of the server processes that this process started and that still run."""
     found = set()
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+    for entry in Path("/proc").glob("[0-9]*/status"):
         try:
-            command = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            fields = dict(line.split(":", 1) for line in entry.read_text().splitlines())
         except OSError:
             continue
-        if "regionkit-lab" in command and ("mongod" in command or "postgres" in command):
-            found.add(command)
+        ours = fields["PPid"].strip() == str(os.getpid())
+        if ours and fields["Name"].strip() in ("postgres", "mongod"):
+            found.add(entry.parent.name)
     return found
 
 
