@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.elements import ClauseElement, Label
 from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.util import OrderedSet
 
 from toolkit.errors import Refused, sampled
 from toolkit.layout import Layout, RegionalTable, Scope, decide
@@ -152,6 +153,9 @@ class _Builder:
             self._foreign_keys(key, regional.table)
         for key in (*self.layout.regional, *self.layout.shared):
             self._cascade_indexes(key)
+        for table in self.metadata.tables.values():
+            # PostgreSQL numbers the names of a leaf's indexes in the order in which they are made.
+            table.indexes = OrderedSet(_in_order(table.indexes))
         _create_what_metadata_cannot_hold(self.metadata)
         return self.metadata
 
