@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 import psycopg
+from psycopg import sql
 from pymongo import MongoClient
 
 from tests.live.support import SAMPLES, Result, database, load_sample, regionkit
@@ -150,6 +151,27 @@ def databases(server_url: str, count: int) -> Iterator[Sequence[str]]:
         return
     with database(server_url) as url, databases(server_url, count - 1) as more:
         yield (url, *more)
+
+
+@contextmanager
+def copy_of(url: str) -> Iterator[str]:
+    """Copy a database; yield the copy's URL; drop it."""
+    head, _, query = url.partition("?")
+    server, _, name = head.rpartition("/")
+    copy = f"t_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(copy), sql.Identifier(name)
+            )
+        )
+    try:
+        yield f"{server}/{copy}" + (f"?{query}" if query else "")
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(copy))
+            )
 
 
 @contextmanager

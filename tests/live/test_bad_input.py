@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import socket
 import uuid
 from collections.abc import Iterator
@@ -93,10 +94,21 @@ def source(role: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def migrations(source: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project whose migrations are generated."""
+    folder = write(tmp_path_factory.mktemp("migrations"), TOML.format(mongo="none"))
+    Journey(folder, source, source).done("generate")
+    return folder
+
+
 @pytest.fixture
-def journey(source: str, role: str, mongo_url: str, tmp_path: Path) -> Iterator[Journey]:
+def journey(
+    source: str, role: str, mongo_url: str, migrations: Path, tmp_path: Path
+) -> Iterator[Journey]:
     """A project with an empty target; its migrations are generated."""
     with database(role) as target, mongo_database(mongo_url) as name:
+        shutil.copytree(migrations, tmp_path, dirs_exist_ok=True)
         write(tmp_path, TOML.format(mongo=name))
         yield Journey(tmp_path, source, target, mongo_url)
 
@@ -205,7 +217,6 @@ def test_no_configuration(project: Journey) -> None:
     ],
 )
 def test_rule_that_does_not_fit_the_source(journey: Journey, rule: str, says: str) -> None:
-    journey.done("generate", "--backend", "postgres")
     journey.done("apply", "--backend", "postgres")
     toml = journey.folder / "regionkit.toml"
     text = toml.read_text(encoding="utf-8")
@@ -293,7 +304,6 @@ def test_a_role_without_privileges(journey: Journey, role: str) -> None:
 
 @pytest.mark.parametrize("backend", ["postgres", "mongo"])
 def test_clients_without_a_region(journey: Journey, source: str, backend: str) -> None:
-    journey.done("generate", "--backend", backend)
     journey.done("apply", "--backend", backend)
     execute(
         source,
@@ -329,7 +339,6 @@ def test_clients_without_a_region(journey: Journey, source: str, backend: str) -
 
 
 def test_a_value_that_mongo_cannot_hold(journey: Journey, source: str) -> None:
-    journey.done("generate", "--backend", "mongo")
     journey.done("apply", "--backend", "mongo")
     wide = "12345678901234567890123456789012345.5"
     execute(source, f"UPDATE shop.account SET balance = {wide} WHERE id = 7")
@@ -342,7 +351,6 @@ def test_a_value_that_mongo_cannot_hold(journey: Journey, source: str) -> None:
 
 
 def test_rows_that_belong_to_nobody(journey: Journey, source: str) -> None:
-    journey.done("generate", "--backend", "postgres")
     journey.done("apply", "--backend", "postgres")
     execute(source, "INSERT INTO shop.entry VALUES (999, 12345)", replica=True)
     try:
@@ -358,7 +366,6 @@ def test_rows_that_belong_to_nobody(journey: Journey, source: str) -> None:
 
 
 def test_foreign_data_in_the_schema(journey: Journey) -> None:
-    journey.done("generate", "--backend", "postgres")
     execute(
         journey.postgres,
         "CREATE SCHEMA shop_regional",
@@ -371,7 +378,6 @@ def test_foreign_data_in_the_schema(journey: Journey) -> None:
 
 
 def test_foreign_data_in_the_database(journey: Journey) -> None:
-    journey.done("generate", "--backend", "mongo")
     with MongoClient[dict[str, Any]](journey.mongo) as client:
         client[journey.mongo_database]["mine"].insert_one({"kept": True})
     for more in ((), ("--dry-run",)):
@@ -380,7 +386,6 @@ def test_foreign_data_in_the_database(journey: Journey) -> None:
 
 @pytest.mark.parametrize("backend", ["postgres", "mongo"])
 def test_rows_that_nobody_journaled(journey: Journey, backend: str) -> None:
-    journey.done("generate", "--backend", backend)
     journey.done("apply", "--backend", backend)
     if backend == "postgres":
         execute(
@@ -400,8 +405,11 @@ def test_rows_that_nobody_journaled(journey: Journey, backend: str) -> None:
 
 @pytest.mark.parametrize("backend", ["postgres", "mongo"])
 def test_commands_out_of_order(journey: Journey, backend: str) -> None:
+    for name in ("migrations_sql", "migrations_nosql"):
+        shutil.move(journey.folder / name, journey.folder / f"{name}_kept")
     refused(journey, "apply", "--backend", backend, code=2, says=("regionkit generate",))
-    journey.done("generate", "--backend", backend)
+    for name in ("migrations_sql", "migrations_nosql"):
+        shutil.move(journey.folder / f"{name}_kept", journey.folder / name)
     for command in (("migrate",), ("migrate", "--dry-run")):
         refused(
             journey, *command, "--backend", backend, code=9,
@@ -417,7 +425,6 @@ def test_commands_out_of_order(journey: Journey, backend: str) -> None:
 
 @pytest.mark.parametrize("backend", ["postgres", "mongo"])
 def test_another_run_holds_the_lock(journey: Journey, backend: str) -> None:
-    journey.done("generate", "--backend", backend)
     if backend == "postgres":
         journey.done("apply", "--backend", backend)
         with session.exclusive(journey.postgres, role="postgres", name="migrate shop_regional"):
@@ -446,7 +453,6 @@ def test_another_configuration_on_resume(journey: Journey, backend: str) -> None
 
 
 def test_reverting_needs_a_yes(journey: Journey) -> None:
-    journey.done("generate", "--backend", "postgres")
     journey.done("apply", "--backend", "postgres")
     arguments = ("apply", "--revert", "--backend", "postgres", "--no-input")
     refused(journey, *arguments, code=2, says=("--yes",))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -16,15 +15,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 from pymongo import MongoClient
 
 from schemas.bank import seed
-from tests.live.journey import JOURNAL, Journey, drop_mongo, mongo_database, query
+from tests.live.journey import JOURNAL, Journey, copy_of, drop_mongo, mongo_database, query
 from tests.live.support import ROOT, database
 
 BANK = ROOT / "schemas" / "bank"
-CLIENTS, PAYMENTS = 400, 3_000
+CLIENTS, PAYMENTS = 250, 1_600
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +45,10 @@ def folder(bank: str, mongo_url: str, tmp_path_factory: pytest.TempPathFactory) 
     with mongo_database(mongo_url) as name:
         text = text.replace("[target.mongo]", f'[target.mongo]\ndatabase = "{name}"')
         text = text.replace("../../migrations_", "migrations_")
-        text += "\n[migrate]\nchunk_rows = 120\n"
+        text += "\n[migrate]\nchunk_rows = 100\n"
         (folder / "regionkit.toml").write_text(text, encoding="utf-8")
         Journey(folder, bank, bank, mongo_url).done("generate")
         yield folder
-
-
-@contextmanager
-def copy_of(url: str) -> Iterator[str]:
-    """Yield a copy of a database."""
-    with database(url) as empty, psycopg.connect(url, autocommit=True) as connection:
-        names = [sql.Identifier(one.partition("?")[0].rpartition("/")[2]) for one in (empty, url)]
-        connection.execute(sql.SQL("DROP DATABASE {}").format(names[0]))
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
-        yield empty
 
 
 @contextmanager
@@ -183,7 +171,7 @@ def test_killed_while_copying(bank: str, folder: Path, mongo_url: str, backend: 
             migrating(journey, backend) as process,
             copied_chunks(journey, backend) as chunks,
         ):
-            wait_for(process, lambda: chunks() >= 12)
+            wait_for(process, lambda: chunks() >= 8)
             process.kill()
             process.wait()
         assert process.returncode == -signal.SIGKILL
@@ -192,9 +180,10 @@ def test_killed_while_copying(bank: str, folder: Path, mongo_url: str, backend: 
             result = journey.run("migrate", "--backend", "mongo")
             assert result.code == 8, result.err
             release_lock(journey)
-        result = journey.run("verify", "--backend", backend, "-q")
-        assert result.code == 5
-        assert "row-missing" in result.err
+        else:
+            result = journey.run("verify", "--backend", "postgres", "-q")
+            assert result.code == 5
+            assert "row-missing" in result.err
         complete(journey, backend)
         assert catalogue(journey, backend) == applied
 
@@ -251,7 +240,7 @@ def test_interrupted(
             migrating(journey, backend) as process,
             copied_chunks(journey, backend) as chunks,
         ):
-            wait_for(process, lambda: chunks() >= 12)
+            wait_for(process, lambda: chunks() >= 8)
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
@@ -260,5 +249,3 @@ def test_interrupted(
         assert "next: run 'regionkit migrate --resume' to go on" in err.splitlines()
         complete(journey, backend, "--resume")
         assert catalogue(journey, backend) == applied
-        document = json.loads(journey.done("migrate", "--backend", backend, "--output", "json").out)
-        assert sum(document["results"][0]["copied"].values()) == 0

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import csv
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import psycopg
 import pytest
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
-from psycopg import sql
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from tests.live.journey import Journey, execute, mongo_database, write
+from tests.live.journey import Journey, copy_of, execute, mongo_database, write
 from tests.live.support import Result, database
 
 SCHEMA = """
@@ -159,23 +156,8 @@ def test_untouched_targets_are_equal(migrated: Journey, backend: str) -> None:
 @contextmanager
 def copied(journey: Journey) -> Iterator[Journey]:
     """Yield the journey with a copy of its migrated target that a test may spoil."""
-    head, _, name = journey.postgres.partition("?")[0].rpartition("/")
-    tail = journey.postgres.partition("?")[2]
-    copy_name = f"t_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(journey.source, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log").format(
-                sql.Identifier(copy_name), sql.Identifier(name)
-            )
-        )
-        try:
-            yield Journey(
-                journey.folder, journey.source, f"{head}/{copy_name}?{tail}", journey.mongo
-            )
-        finally:
-            connection.execute(
-                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(copy_name))
-            )
+    with copy_of(journey.postgres) as target:
+        yield replace(journey, postgres=target)
 
 
 @dataclass(frozen=True)
