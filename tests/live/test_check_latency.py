@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from tests.live.journey import (
     query,
 )
 from tests.live.support import ROOT, database
+from toolkit.checks import load
+from toolkit.cli import check_latency
+from toolkit.lab.proxy import DelayProxy
 
 QUICK = ("--yes", "--duration", "2", "--warmup", "0.5", "--rate", "15")
 LAYOUTS = ("single", "tables", "collections")
@@ -321,6 +325,36 @@ def test_rows_of_a_killed_run_can_be_removed(bank: Bank) -> None:
     assert query(journey.source, "select count(*) from bank.payment") == [(5004,)]
     result = journey.done("check", "latency", "--yes", "--remove", mark)
     assert f"the removal of {mark} touched 12 row(s)" in result.out
+
+
+@pytest.mark.usefixtures("untouched")
+def test_what_a_broken_network_left_open_is_ended(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxies: list[DelayProxy] = []
+
+    class Fragile(DelayProxy):
+        def __enter__(self) -> DelayProxy:
+            proxies.append(self)
+            return super().__enter__()
+
+    def wait(crew: load._Crew) -> None:
+        for proxy in proxies:
+            threading.Timer(1.0, proxy.cut).start()
+        patiently(crew)
+
+    patiently = load._Crew.wait
+    monkeypatch.setattr(load._Crew, "wait", wait)
+    monkeypatch.setattr(load, "PATIENCE", 1.0)
+    monkeypatch.setattr(check_latency, "DelayProxy", Fragile)
+    arguments = ("--from", "eu", "--rate", "5", "--duration", "3", "--warmup", "0", "--yes")
+    document = bank.journey.run("check", "latency", *arguments, "--output", "json").document
+    assert len(proxies) == 3
+    assert any("unfinished" in lane["errors"] for lane in document["writes"])
+    assert min(document["removed"].values()) > 0
+    # Nothing is left that could still commit.
+    names = "select count(*) from pg_stat_activity where application_name like 'regionkit-%'"
+    assert query(bank.journey.source, names) == [(0,)]
 
 
 @pytest.mark.usefixtures("untouched")

@@ -19,6 +19,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from toolkit.checks.parameters import Parameters, extended_json, substitute
+from toolkit.checks.prepared import Prepared
 from toolkit.config import SqlStatement, SqlWrite, WriteSection
 from toolkit.errors import ConnectionFailed
 from toolkit.mongo import session as mongo_session
@@ -143,8 +144,8 @@ def numbers(mark: str, write: WriteSection) -> tuple[int, int]:
     return first, first + _NUMBERS_EACH - 1
 
 
-#: psycopg chooses the type of an integer by its size. A statement would be prepared anew, which is
-#: a round trip, whenever another size comes along: so integers keep the type of their column.
+#: psycopg would choose the type of an integer by its size. A statement would be prepared anew,
+#: which is a round trip, whenever another size comes along: so integers keep their column's type.
 _WIDTHS: dict[str, type[Int2 | Int4 | Int8]] = {
     "smallint": Int2,
     "integer": Int4,
@@ -191,8 +192,7 @@ class Connections:
 class SqlWriter:
     """Executes transactions over one connection of its own.
 
-    Statements are prepared on the server when they are first used, as a driver does it for an
-    application that repeats them.
+    Statements are prepared on the server when they are first used.
     """
 
     def __init__(self, place: Place, mark: str) -> None:
@@ -202,7 +202,7 @@ class SqlWriter:
 
     def _open(self) -> None:
         place = self._place
-        connection = session.connect(place.through, role=place.role, autocommit=False)
+        connection = session.connect(place.through, role=place.role)
         session.search_path(connection, place.name)
         settings = {
             "application_name": self._mark,
@@ -211,9 +211,8 @@ class SqlWriter:
         }
         for name, value in settings.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        connection.commit()
         self._connection = connection
-        self._cursor = connection.cursor()
+        self._prepared = Prepared(connection)
 
     def execute(
         self, statements: Sequence[SqlStatement], values: dict[str, Any], *, keep: bool = True
@@ -227,28 +226,16 @@ class SqlWriter:
         """
         if self._connection.closed:
             self._open()
-        connection, cursor = self._connection, self._cursor
-        try:
+        with self._prepared.transaction(keep=keep):
             for number, statement in enumerate(statements, 1):
-                cursor.execute(statement.sql.encode(), values, prepare=True)
-                if statement.rows is not None and cursor.rowcount != statement.rows:
+                outcome = self._prepared.execute(statement.sql, values)
+                if statement.rows is not None and outcome.rows != statement.rows:
                     raise _WrongRows(
-                        f"statement {number} affected {cursor.rowcount} row(s), "
-                        f"not {statement.rows}"
+                        f"statement {number} affected {outcome.rows} row(s), not {statement.rows}"
                     )
-                if cursor.description and (row := cursor.fetchone()):
-                    # What a statement returns, the following ones can name.
-                    for column, value in zip(cursor.description, row, strict=True):
-                        width = _WIDTHS_BY_OID.get(column.type_code)
-                        values[column.name] = _typed(value, width)
-            if keep:
-                connection.commit()
-            else:
-                connection.rollback()
-        except BaseException:
-            if not connection.closed:
-                connection.rollback()
-            raise
+                # What a statement returns, the following ones can name.
+                for name, (value, oid) in outcome.first.items():
+                    values[name] = _typed(value, _WIDTHS_BY_OID.get(oid))
 
     def close(self) -> None:
         """Close the connection."""
@@ -357,11 +344,11 @@ class LoadWorker:
     def rehearse(self, turn: int) -> None:
         """Have every statement prepared, which takes a round trip that must not be measured.
 
-        The transactions are committed: psycopg forgets what was prepared when one is taken back.
+        The transactions are taken back; what they prepared stays.
         """
         for number, lane in enumerate(self._lanes):
             if lane.place.layout != "collections":
-                self.prepare(number, turn)()
+                self.prepare(number, turn, keep=False)()
 
     def prepare(self, lane: int, turn: int, *, keep: bool = True) -> Callable[[], str | None]:
         """Return one request, its parameters ready."""

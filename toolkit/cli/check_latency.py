@@ -26,7 +26,7 @@ from toolkit.cli.project import (
     confirm,
     open_project,
 )
-from toolkit.errors import Refused, StoppedByUser, UsageError
+from toolkit.errors import ConnectionFailed, Refused, StoppedByUser, UsageError
 from toolkit.journal import State
 from toolkit.lab.proxy import DelayProxy, mongo_through, postgres_address, postgres_through
 from toolkit.mongo import session as mongo_session
@@ -265,6 +265,10 @@ def unready(project: Project, name: backends.Name) -> str:
 
     A write in the middle of a migration would have to be explained by its verification.
     """
+    try:
+        project.url(name)
+    except ConnectionFailed as error:
+        return error.message
     target = backends.target(project, name)
     found = target.run()
     if found is None:
