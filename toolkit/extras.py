@@ -7,13 +7,16 @@ A file of extras is SQL in which a comment line introduces each statement::
 
     -- regionkit: trigger entry_balance on entry
     CREATE TRIGGER entry_balance AFTER INSERT ON shop.entry FOR EACH ROW EXECUTE FUNCTION ...;
+
+A trigger that does not simply fire has its state behind the table: ``disabled``, ``replica`` (fires
+under replication only) or ``always``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from toolkit.errors import Refused, UsageError
@@ -40,16 +43,21 @@ class Extra:
         name: its name, without a schema.
         definition: the statement that creates it, without the semicolon at its end.
         table: key of the table it belongs to, for a trigger.
+        state: ``disabled``, ``replica`` or ``always`` for a trigger that does not simply fire.
     """
 
     kind: ExtraKind
     name: str
     definition: str
     table: str | None = None
+    state: str | None = None
 
 
 _HEADER = re.compile(r"^--[^\S\n]*regionkit:[^\S\n]*(?P<what>.*?)[^\S\n]*$", re.M)
-_WHAT = re.compile(r"(?P<kind>\w+)\s+(?P<name>\S+)(?:\s+on\s+(?P<table>\S+))?")
+_WHAT = re.compile(
+    r"(?P<kind>\w+)\s+(?P<name>\S+)"
+    r"(?:\s+on\s+(?P<table>\S+)(?:\s+(?P<state>disabled|replica|always))?)?"
+)
 
 
 def parse(text: str) -> tuple[Extra, ...]:
@@ -85,7 +93,9 @@ def parse(text: str) -> tuple[Extra, ...]:
                 f"extras: no statement follows the line '-- regionkit: {header['what']}'",
                 hint="write the statement below the line, or take the line out",
             )
-        extras.append(Extra(ExtraKind(kind), match["name"], definition, match["table"]))
+        extras.append(
+            Extra(ExtraKind(kind), match["name"], definition, match["table"], match["state"])
+        )
     return tuple(extras)
 
 
@@ -169,4 +179,4 @@ def guarded(trigger: Extra) -> Extra:
         )
     when = f"({match['when']} AND {_GUARD})" if match["when"] else f"({_GUARD})"
     definition = f"{match['head']}{match['each']} WHEN {when}{match['tail']}"
-    return Extra(trigger.kind, trigger.name, definition, trigger.table)
+    return replace(trigger, definition=definition)

@@ -315,3 +315,43 @@ def test_a_migration_leaves_the_catalogue_as_it_was(
         (draw,) = journey.rows("SELECT nextval(pg_get_serial_sequence('\"Client\"', 'Id:'))")
         assert draw == (200,)
         journey.done("apply", "--backend", "postgres", "--revert", "--yes")
+
+
+def test_a_trigger_that_is_off_in_the_source_is_off_in_the_layout(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    toml = """
+[source]
+schema = "shop"
+[root]
+table = "buyer"
+[root.region]
+column = "country"
+map = { DK = "eu", US = "us" }
+[regions]
+eu = {}
+us = {}
+"""
+    with database(postgres_url) as url:
+        execute(
+            url,
+            """
+            CREATE SCHEMA shop;
+            CREATE TABLE shop.buyer (id bigint PRIMARY KEY, country text NOT NULL);
+            CREATE FUNCTION shop.nothing() RETURNS trigger LANGUAGE plpgsql
+              AS 'begin return new; end';
+            CREATE TRIGGER off BEFORE INSERT ON shop.buyer
+              FOR EACH ROW EXECUTE FUNCTION shop.nothing();
+            CREATE TRIGGER steady BEFORE INSERT ON shop.buyer
+              FOR EACH ROW EXECUTE FUNCTION shop.nothing();
+            ALTER TABLE shop.buyer DISABLE TRIGGER off;
+            ALTER TABLE shop.buyer ENABLE ALWAYS TRIGGER steady;
+            """,
+        )
+        journey = Journey(write(tmp_path, toml), url, url)
+        journey.done("generate", "--backend", "postgres")
+        journey.done("apply", "--backend", "postgres")
+        triggers = catalogue(url, "shop_regional")["triggers"]
+        for table in ("buyer", "buyer_eu", "buyer_us"):
+            assert triggers[f"{table}.off"].endswith(" D")
+            assert triggers[f"{table}.steady"].endswith(" A")

@@ -257,3 +257,13 @@ def test_what_postgresql_does_not_print_is_refused_by_name(definition: str) -> N
     with pytest.raises(Refused, match="'t' on 'entry'") as caught:
         guarded(trigger(definition))
     assert "pg_get_triggerdef" in caught.value.hint
+
+
+def test_a_trigger_keeps_its_state() -> None:
+    text = (
+        "-- regionkit: trigger t on shelf disabled\n"
+        "CREATE TRIGGER t AFTER INSERT ON shop.shelf FOR EACH ROW EXECUTE FUNCTION shop.f();\n"
+    )
+    (extra,) = parse(text)
+    assert (extra.table, extra.state) == ("shelf", "disabled")
+    assert guarded(extra).state == "disabled"

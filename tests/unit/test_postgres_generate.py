@@ -39,7 +39,7 @@ from toolkit.extras import Extra, ExtraKind
 from toolkit.layout import Layout
 from toolkit.placement import Kind, Statement
 from toolkit.postgres import revisions
-from toolkit.postgres.generate import generate, operations, render, statements
+from toolkit.postgres.generate import generate, operations, render
 from toolkit.topology import Region, Topology
 
 SHARED = Statement(Kind.shared)
@@ -305,16 +305,6 @@ def test_a_trigger_on_a_table_that_does_not_exist() -> None:
     with pytest.raises(Refused, match="trigger 't' of the extras is on 'acount'") as caught:
         operations(shop_layout(), SCHEMA, [stray])
     assert "-- regionkit: trigger" in caught.value.hint
-
-
-def test_the_statements_that_fill_key_tables() -> None:
-    assert list(statements(shop_layout(), SCHEMA)) == [
-        'INSERT INTO "r"."client_email_regionkit_key" ("email") SELECT "email" FROM "r"."client" '
-        'WHERE "email" IS NOT NULL'
-    ]
-
-
-# The file -----------------------------------------------------------------------------------
 
 
 def test_the_same_bytes_twice(tmp_path: Path) -> None:

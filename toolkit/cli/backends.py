@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 import psycopg
 
 from toolkit.cli.project import Project
-from toolkit.errors import UsageError
+from toolkit.errors import ConnectionFailed, Refused, UsageError
+from toolkit.journal import State
 from toolkit.migrate.target import Target
 from toolkit.mongo import session as mongo_session
 from toolkit.mongo.runner import Runner
@@ -108,3 +109,25 @@ def target(project: Project, name: Name) -> Target:
     if name == "postgres":
         return PostgresTarget(project.url("postgres"), project.layout, project.configuration)
     return MongoTarget(project.url("mongo"), project.layout, project.configuration)
+
+
+def unready(project: Project, name: Name) -> str:
+    """Return why the layout of a backend cannot be asked; empty if it can.
+
+    A layout that holds a part of the rows is none: its answers would be wrong, and its speed too.
+    """
+    try:
+        project.url(name)
+    except ConnectionFailed as error:
+        return error.message
+    place = target(project, name)
+    found = place.run()
+    if found is None:
+        try:
+            place.require_applied()
+        except Refused as error:
+            return error.message
+        return f"the layout is applied to {place.place}, but nothing was migrated into it"
+    if found.state is not State.finished:
+        return f"the migration into {place.place} is not finished"
+    return ""

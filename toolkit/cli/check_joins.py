@@ -24,8 +24,7 @@ from toolkit.cli.project import (
     QuietOption,
     open_project,
 )
-from toolkit.errors import ConnectionFailed, Refused
-from toolkit.journal import State
+from toolkit.errors import Refused
 
 #: What the layout of each backend is called.
 LAYOUTS: dict[backends.Name, str] = {"postgres": "tables", "mongo": "collections"}
@@ -97,7 +96,7 @@ def run(
         return JoinsReport(settings, skipped={"all": "no [[query]] is declared"})
     skipped: dict[str, str] = {}
     for name in names:
-        if reason := _unready(project, name):
+        if reason := backends.unready(project, name):
             skipped[LAYOUTS[name]] = reason
     if skipped and (required or len(skipped) == len(names)):
         raise Refused(
@@ -146,25 +145,6 @@ def run(
         report = check_joins.check(queries, source, layouts, decisions, settings, progress)
     report.skipped = skipped
     return report
-
-
-def _unready(project: Project, name: backends.Name) -> str:
-    """Return why a backend's layout cannot be asked; empty if it can."""
-    try:
-        project.url(name)
-    except ConnectionFailed as error:
-        return error.message
-    target = backends.target(project, name)
-    found = target.run()
-    if found is None:
-        try:
-            target.check(project.source())
-        except Refused as error:
-            return error.message
-        return f"the layout is applied to {target.place}, but nothing was migrated into it"
-    if found.state is not State.finished:
-        return f"the migration into {target.place} is not finished"
-    return ""
 
 
 def show(report: JoinsReport) -> None:

@@ -26,8 +26,7 @@ from toolkit.cli.project import (
     confirm,
     open_project,
 )
-from toolkit.errors import ConnectionFailed, Refused, StoppedByUser, UsageError
-from toolkit.journal import State
+from toolkit.errors import Refused, StoppedByUser, UsageError
 from toolkit.lab.proxy import DelayProxy, mongo_through, postgres_address, postgres_through
 from toolkit.mongo import session as mongo_session
 from toolkit.mongo.layout import collections
@@ -246,7 +245,7 @@ def _places(project: Project, backend: Backend) -> tuple[list[Place], list[Skipp
     skipped = []
     for name in backend.names:
         layout: LayoutName = "tables" if name == "postgres" else "collections"
-        reason = unready(project, name)
+        reason = backends.unready(project, name)
         if not reason:
             places.append(_place(project, name))
         elif backend is Backend.all:
@@ -258,28 +257,6 @@ def _places(project: Project, backend: Backend) -> tuple[list[Place], list[Skipp
                 f"'regionkit migrate --backend {name}'",
             )
     return places, skipped
-
-
-def unready(project: Project, name: backends.Name) -> str:
-    """Return why a backend's layout cannot be written to; empty if it can.
-
-    A write in the middle of a migration would have to be explained by its verification.
-    """
-    try:
-        project.url(name)
-    except ConnectionFailed as error:
-        return error.message
-    target = backends.target(project, name)
-    found = target.run()
-    if found is None:
-        try:
-            target.check(project.source())
-        except Refused as error:
-            return error.message
-        return f"the layout is applied to {target.place}, but nothing was migrated into it"
-    if found.state is not State.finished:
-        return f"the migration into {target.place} is not finished"
-    return ""
 
 
 def _place(project: Project, name: backends.Name) -> Place:

@@ -105,7 +105,8 @@ def forecast(
 def dry_run(source: Source, target: Target, layout: Layout, project: Configuration) -> Forecast:
     """Return what :func:`migrate` would do, and stop. Writes nothing, anywhere."""
     with source.open(), source.reader() as connection:
-        target.check(source)
+        target.require_applied()
+        target.require_known()
         return forecast(source, connection, target, layout, project)
 
 

@@ -6,8 +6,9 @@ chunk and notes its checkpoint so that a crash leaves both or neither (or, where
 possible, so that copying the chunk again changes nothing). The engine knows neither SQL nor BSON:
 it hands the source to the backend, and the backend's canonical expressions to the source.
 
-The methods are called in this order: ``lock``, ``check``, ``values_refused``; then ``begin`` or
-``resume``; ``prepare``; ``workers``; ``finish``. Verification asks the methods below the line.
+The methods are called in this order: ``lock``; ``require_applied``, ``require_known``,
+``values_refused``; then ``begin`` or ``resume``; ``prepare``; ``workers``; ``finish``. Verification
+asks the methods below the line.
 """
 
 from __future__ import annotations
@@ -60,8 +61,12 @@ class Target(Protocol):
         """
         ...
 
-    def check(self, source: Source) -> None:
-        """Refuse a target that cannot take the rows; write nothing."""
+    def require_applied(self) -> None:
+        """Refuse a target in which the layout is not applied; write nothing."""
+        ...
+
+    def require_known(self) -> None:
+        """Refuse a target that holds rows which no journal knows; write nothing."""
         ...
 
     def values_refused(self, source: Source, connection: Connection) -> list[Finding]:

@@ -63,7 +63,11 @@ def verify(
     Returns:
         The verdict. It says "equal to the source" of the moment at which it began to read; without
         a freeze of the source nothing is said of what was written later.
+
+    Raises:
+        Refused: the layout is not applied.
     """
+    target.require_applied()
     verdict = Verdict(target.server)
     with source.open(), source.reader() as connection:
         for name in names(layout):

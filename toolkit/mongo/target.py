@@ -76,17 +76,16 @@ class MongoTarget:
 
     # The engine's protocol ---------------------------------------------------------------------
 
-    def check(self, source: SourceReader) -> None:
-        """Refuse a target that cannot take the rows. Writes nothing.
+    def require_applied(self) -> None:
+        """Refuse a target in which the layout is not applied. Writes nothing.
 
         Raises:
-            Refused: the server promises nothing, the layout is not applied, or it holds documents
-                that no journal knows.
+            Refused: collections are missing, or the server promises nothing.
         """
         with self._open(f"look at {self._name}") as session:
             require_transactions(session, self._allow_single_member)
             database = session.database(self._name)
-            wanted = [one.name for one in self._collections.collections()]
+            wanted = self._wanted()
             present = set(database.list_collection_names(filter={"type": "collection"}))
             missing = sorted(set(wanted) - present)
             if missing:
@@ -96,8 +95,21 @@ class MongoTarget:
                     details=sampled(missing),
                     hint="run 'regionkit apply --backend mongo' first",
                 )
+
+    def _wanted(self) -> list[str]:
+        return [one.name for one in self._collections.collections()]
+
+    def require_known(self) -> None:
+        """Refuse a target that holds documents which no journal knows. Writes nothing.
+
+        Raises:
+            Refused: it does; the collections are named.
+        """
+        with self._open(f"look at {self._name}") as session:
             if Store(session, self._name).run() is not None:
                 return
+            database = session.database(self._name)
+            wanted = self._wanted()
             wanted.remove(self._collections.region_list.name)
             filled = [name for name in wanted if database[name].find_one({}, {"_id": 1})]
             if filled:

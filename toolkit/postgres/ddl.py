@@ -143,6 +143,22 @@ def detach_partition(schema: str, parent: str, leaf: str) -> str:
     return f"ALTER TABLE {quote(schema, parent)} DETACH PARTITION {quote(schema, leaf)}"
 
 
+_TRIGGER_STATES = {
+    "disabled": "DISABLE",
+    "replica": "ENABLE REPLICA",
+    "always": "ENABLE ALWAYS",
+}
+
+
+def set_trigger(schema: str, table: str, trigger: str, state: str) -> str:
+    """Let a trigger fire in another way than it does when it is created.
+
+    Raises:
+        KeyError: the state is not ``disabled``, ``replica`` or ``always``.
+    """
+    return f"ALTER TABLE {quote(schema, table)} {_TRIGGER_STATES[state]} TRIGGER {quote(trigger)}"
+
+
 def create_enum(schema: str, name: str, labels: Sequence[str]) -> str:
     """Create an enum type."""
     return f"CREATE TYPE {quote(schema, name)} AS ENUM ({', '.join(map(literal, labels))})"

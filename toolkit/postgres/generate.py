@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -295,16 +296,11 @@ def _extras(layout: Layout, schema: str, extras: Sequence[Extra]) -> Iterable[Mi
                 hint="correct the line '-- regionkit: trigger ... on ...'",
             )
         if layout.placement[extra.table].regional:
-            definition = guarded(Extra(extra.kind, extra.name, definition, extra.table)).definition
+            definition = guarded(replace(extra, definition=definition)).definition
         yield revisions.CarryTriggerOp(
-            extra.name, layout.table(extra.table).name, definition, schema=schema
+            extra.name,
+            layout.table(extra.table).name,
+            definition,
+            schema=schema,
+            state=extra.state,
         )
-
-
-def statements(layout: Layout, schema: str) -> Iterable[str]:
-    """Yield the statements that fill the key tables in bulk, before their triggers exist."""
-    for table in key_tables(build(layout, schema)):
-        keeps = info(table).keeps
-        assert keeps is not None
-        columns = [column.name for column in table.columns]
-        yield ddl.fill_key_table(schema, keeps, table.name, columns)

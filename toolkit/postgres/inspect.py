@@ -82,7 +82,9 @@ def source_extras(connection: Connection, schema: str) -> list[Extra]:
     ).fetchall()
     triggers = connection.execute(
         """
-        SELECT t.tgname, c.relname, pg_get_triggerdef(t.oid)
+        SELECT t.tgname, c.relname, pg_get_triggerdef(t.oid),
+               CASE t.tgenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica'
+                                WHEN 'A' THEN 'always' END
         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT t.tgisinternal
           AND t.tgparentid = 0
@@ -92,7 +94,10 @@ def source_extras(connection: Connection, schema: str) -> list[Extra]:
     ).fetchall()
     return [
         *(Extra(ExtraKind.function, name, text.strip()) for name, text in functions),
-        *(Extra(ExtraKind.trigger, name, text, table) for name, table, text in triggers),
+        *(
+            Extra(ExtraKind.trigger, name, text, table, state)
+            for name, table, text, state in triggers
+        ),
     ]
 
 

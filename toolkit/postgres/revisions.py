@@ -442,18 +442,37 @@ class CarryFunctionOp(MigrateOperation):
 class CarryTriggerOp(MigrateOperation):
     """Create a trigger of the source on the layout's table, silent while regionkit moves rows."""
 
-    def __init__(self, name: str, table: str, definition: str, *, schema: str) -> None:
+    def __init__(
+        self, name: str, table: str, definition: str, *, schema: str, state: str | None = None
+    ) -> None:
         self.name = name
         self.table = table
         self.definition = definition
         self.schema = schema
+        self.state = state
 
     @classmethod
     def carry_trigger(
-        cls, operations: Operations, name: str, table: str, definition: str, *, schema: str
+        cls,
+        operations: Operations,
+        name: str,
+        table: str,
+        definition: str,
+        *,
+        schema: str,
+        state: str | None = None,
     ) -> None:
-        """Create a trigger of the source on the layout's table."""
-        operations.invoke(cls(name, table, definition, schema=schema))
+        """Create a trigger of the source on the layout's table.
+
+        Args:
+            operations: Alembic's.
+            name: the trigger.
+            table: of the layout.
+            definition: PostgreSQL's text.
+            schema: of the layout.
+            state: ``disabled``, ``replica`` or ``always`` if it does not simply fire.
+        """
+        operations.invoke(cls(name, table, definition, schema=schema, state=state))
 
     def reverse(self) -> MigrateOperation:
         """Drop it."""
@@ -461,7 +480,8 @@ class CarryTriggerOp(MigrateOperation):
 
     def source(self) -> str:
         """Return the call as Python source."""
-        return _text_source("carry_trigger", self.name, self.table, self.definition, self.schema)
+        text = _text_source("carry_trigger", self.name, self.table, self.definition, self.schema)
+        return text if self.state is None else f"{text[:-1]}    state={self.state!r},\n)"
 
 
 @Operations.register_operation("drop_carried")
@@ -582,6 +602,8 @@ def _carry_function(operations: Operations, op: CarryFunctionOp) -> None:
 @Operations.implementation_for(CarryTriggerOp)
 def _carry_trigger(operations: Operations, op: CarryTriggerOp) -> None:
     operations.execute(ddl.verbatim(op.definition))
+    if op.state is not None:
+        operations.execute(ddl.verbatim(ddl.set_trigger(op.schema, op.table, op.name, op.state)))
 
 
 @Operations.implementation_for(DropCarriedOp)

@@ -101,7 +101,10 @@ def translate(error: psycopg.Error) -> RegionkitError:
             f"the connection to PostgreSQL was lost: {message}",
             hint="when the server is back, run the same command again",
         )
-    return RegionkitError(f"PostgreSQL: {message}")
+    return RegionkitError(
+        f"PostgreSQL: {message}",
+        hint="this was not expected: please report it with the command and 'regionkit --version'",
+    )
 
 
 def require_target_version(connection: Connection) -> None:

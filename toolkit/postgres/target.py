@@ -59,11 +59,11 @@ class PostgresTarget:
 
     # The engine's protocol ---------------------------------------------------------------------
 
-    def check(self, source: Source) -> None:
-        """Refuse a target that cannot take the rows. Writes nothing.
+    def require_applied(self) -> None:
+        """Refuse a target in which the layout is not applied. Writes nothing.
 
         Raises:
-            Refused: the layout is not applied, or it holds rows that no journal knows.
+            Refused: tables are missing, or the server is too old.
         """
         with self._connect() as connection:
             session.require_target_version(connection)
@@ -76,6 +76,14 @@ class PostgresTarget:
                     details=missing[:10],
                     hint="run 'regionkit apply --backend postgres' first",
                 )
+
+    def require_known(self) -> None:
+        """Refuse a target that holds rows which no journal knows. Writes nothing.
+
+        Raises:
+            Refused: it does; the tables are named.
+        """
+        with self._connect() as connection:
             if self._store.run(connection) is not None:
                 return
             filled = [
