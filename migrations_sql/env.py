@@ -4,4 +4,4 @@ from pathlib import Path
 
 from toolkit.postgres.environment import run
 
-run(Path(__file__).resolve().parent / '../schemas/bank/regionkit.toml')
+run(Path(__file__).resolve().parent / "../schemas/bank/regionkit.toml")

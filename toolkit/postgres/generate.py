@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -42,7 +43,7 @@ from pathlib import Path
 
 from toolkit.postgres.environment import run
 
-run(Path(__file__).resolve().parent / {config!r})
+run(Path(__file__).resolve().parent / {config})
 '''
 
 _TEMPLATE = '''"""${message}"""
@@ -170,7 +171,7 @@ def generate(
     environment = folder / "env.py"
     if not environment.exists():
         relative = Path(os.path.relpath(config, folder)).as_posix()
-        environment.write_text(_ENVIRONMENT.format(config=relative), encoding="utf-8")
+        environment.write_text(_ENVIRONMENT.format(config=json.dumps(relative)), encoding="utf-8")
     (folder / "script.py.mako").write_text(_TEMPLATE, encoding="utf-8")
     settings = Config()
     settings.set_main_option("script_location", str(folder).replace("%", "%%"))
