@@ -417,7 +417,7 @@ def test_the_environment_of_the_operator_is_kept(project: Project) -> None:
 def test_the_environment_finds_the_configuration(project: Project) -> None:
     project.generate(shop_layout())
     written = (project.folder / "env.py").read_text()
-    assert "run(Path(__file__).resolve().parent / '../regionkit.toml')" in written
+    assert 'run(Path(__file__).resolve().parent / "../regionkit.toml")' in written
     compile(written, "env.py", "exec")
 
 
