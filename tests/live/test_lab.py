@@ -336,6 +336,10 @@ def test_as_root_with_programs_that_only_root_can_read(
     os.chown(folder / "state.json", 0, 0)
 
 
+def _anyone_can_reach(path: Path) -> bool:
+    return all(place.stat().st_mode & 0o001 for place in (path, *path.parents))
+
+
 @as_root
 def test_as_root_every_way_over_one_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(tempfile.mkdtemp(prefix="regionkit-test-")) / "lab"
@@ -352,6 +356,10 @@ def test_as_root_every_way_over_one_data_folder(monkeypatch: pytest.MonkeyPatch)
     lab = Lab(folder)
     try:
         for way, owner in (("drop", 65534), ("namespace", 0), ("copy", 65534)):
+            if way == "drop" and not _anyone_can_reach(binaries.postgres_bin()):
+                # An environment below a folder of root's own: nobody else can read the programs.
+                refused.add(way)
+                continue
             server = lab.up(["postgres"])[0]
             assert (folder / "postgres").stat().st_uid == owner
             program = Path(f"/proc/{server.pid}/exe").readlink()
