@@ -61,9 +61,13 @@ class Prepared:
     """
 
     def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._libpq = connection.pgconn
         self._transformer = Transformer(connection)
-        self._names: dict[tuple[bytes, tuple[int, ...]], bytes] = {}
+        #: By query: the types that the server takes, and the name of the statement.
+        self._known: dict[bytes, list[tuple[tuple[int, ...], bytes]]] = {}
+        for command in (b"BEGIN", b"COMMIT", b"ROLLBACK"):
+            self._prepare(command, ())
 
     @contextmanager
     def transaction(self, *, keep: bool) -> Iterator[None]:
@@ -104,12 +108,32 @@ class Prepared:
         types: tuple[int, ...] = (),
         formats: Any = None,
     ) -> PGresult:
-        name = self._names.get((query, types))
-        if name is None:
-            name = f"regionkit_{len(self._names)}".encode()
-            self._checked(self._libpq.prepare(name, query, types))
-            self._names[query, types] = name
+        name = self._fitting(query, types) or self._prepare(query, types)
         return self._checked(self._libpq.exec_prepared(name, parameters, formats))
+
+    def _fitting(self, query: bytes, types: tuple[int, ...]) -> bytes | None:
+        """Return the name of a statement that takes these types, where 0 stands for any."""
+        for taken, name in self._known.get(query, ()):
+            if all(given in (0, type_) for given, type_ in zip(types, taken, strict=True)):
+                return name
+        return None
+
+    def _prepare(self, query: bytes, types: tuple[int, ...]) -> bytes:
+        statements = self._known.setdefault(query, [])
+        name = f"regionkit_{len(self._known)}_{len(statements)}".encode()
+        self._checked(self._libpq.prepare(name, query, types))
+        if 0 in types:
+            # The server tells what it took a parameter without a type for, a NULL for example: a
+            # value of that type then needs no other statement. Not by libpq's describe, during
+            # which psycopg lets no other thread run, not even a proxy that should answer it.
+            row = self._connection.execute(
+                "SELECT parameter_types::oid[] FROM pg_prepared_statements WHERE name = %s",
+                (name.decode(),),
+            ).fetchone()
+            assert row is not None
+            types = tuple(row[0])
+        statements.append((types, name))
+        return name
 
     def _first(self, result: PGresult) -> dict[str, tuple[Any, int]]:
         if not result.ntuples:

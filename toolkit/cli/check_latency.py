@@ -352,7 +352,7 @@ def latency_table(report: LatencyReport) -> Table:
         title += f", {delay.ms:g} ms between {delay.writer} and {delay.home}"
     table = Table(title=title)
     table.add_column("write")
-    table.add_column("layout")
+    table.add_column("layout", no_wrap=True)
     for name in ("p50", "p95", "p99", "max", "overhead", "p99 from due", "errors", "late", "rate"):
         table.add_column(name, justify="right")
     before = ""
