@@ -32,6 +32,7 @@ lint: install
 
 calibrate: install  ## The load generator of check latency beside pgbench, on one server.
 	$(BIN)/python -m bench.calibrate
+	$(BIN)/python -m bench.calibrate_mongo
 
 check: lint test  ## Everything that the gate runs.
 

@@ -1,8 +1,8 @@
-"""The load generator beside pgbench, on one server. No timing decides this test."""
+"""The load generator beside pgbench, and PyMongo beside a socket. No timing decides a test."""
 
 from __future__ import annotations
 
-from bench import calibrate
+from bench import calibrate, calibrate_mongo
 from tests.live.journey import query
 from tests.live.support import database
 from toolkit.checks.load import Pace
@@ -24,3 +24,10 @@ def test_both_run_the_same_transactions(postgres_url: str) -> None:
     assert started <= rows["regionkit"] <= 2 * (120 + 4)
     assert rows["pgbench"] >= first.pgbench.count + second.pgbench.count
     print(f"ratio of the medians: {first.ratio:.2f}, {second.ratio:.2f}")
+
+
+def test_the_driver_of_mongodb_beside_a_bare_socket(mongo_url: str) -> None:
+    bare, driver = calibrate_mongo.measure(mongo_url, count=5, rounds=2)
+    assert len(bare) == len(driver) == 2
+    assert min(bare + driver) > 0
+    print(f"ratio of the medians: {driver[0] / bare[0]:.2f}, {driver[1] / bare[1]:.2f}")
