@@ -9,7 +9,6 @@ import pytest
 
 from toolkit.lab import Lab, temporary_lab
 
-
 # A shell starts what runs in its background with Ctrl-C ignored, and so would everything be that
 # the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
