@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -373,6 +374,19 @@ def test_as_root_every_way_over_one_data_folder(monkeypatch: pytest.MonkeyPatch)
         lab.down()
         assert_nothing_runs_in(folder)
         shutil.rmtree(folder.parent)
+
+
+def test_the_servers_may_open_as_many_files_as_the_user_may(folder: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+    try:
+        with temporary_lab(folder, servers=("mongo",)) as lab:
+            (server,) = (one for one in lab.status() if one.name == "mongo")
+            limits = Path(f"/proc/{server.pid}/limits").read_text()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    (line,) = (line for line in limits.splitlines() if line.startswith("Max open files"))
+    assert line.split()[3] == str(hard)
 
 
 def test_missing_wheels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ def main(arguments: list[str]) -> None:
     for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    _allow_open_files()
     if options["session"]:
         os.setsid()
     if options["record"]:
@@ -48,6 +50,16 @@ def main(arguments: list[str]) -> None:
     # As the new user: fails here, in words, when that user cannot reach the data folder.
     os.chdir(options["folder"])
     os.execv(arguments[1], arguments[1:])  # noqa: S606
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files as far as this user may.
+
+    MongoDB opens a file for each collection and each index, and ends when it may open no more; the
+    usual limit of an ordinary user, 1024, is reached with a few migrated databases.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _write_record(path: Path, bound_to: int) -> None:
