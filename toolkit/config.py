@@ -7,7 +7,6 @@ without a password (libpq then asks its own password file or service).
 from __future__ import annotations
 
 import csv
-import hashlib
 import importlib
 import io
 import json
@@ -29,6 +28,10 @@ from toolkit.topology import Region, Topology, check_region_code
 DEFAULT_NAME = "regionkit.toml"
 
 Columns = str | list[str]
+
+
+#: A size with the unit that PostgreSQL's settings take.
+_MEMORY = r"^[1-9][0-9]*(kB|MB|GB)$"
 
 
 class _Section(BaseModel):
@@ -270,10 +273,14 @@ class MigrationsSection(_Section):
 class MigrateSection(_Section):
     """``[migrate]``."""
 
-    chunk_rows: Annotated[int, Field(ge=1)] = 25_000
+    #: Rows that are copied in one transaction; by default each layout has its own.
+    chunk_rows: Annotated[int, Field(ge=1)] | None = None
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     #: How long a statement may wait for a lock, in seconds.
     lock_timeout: Annotated[float, Field(gt=0)] = 3.0
+    #: What one session may use to sort and join, and to build an index; as PostgreSQL writes it.
+    work_mem: Annotated[str, Field(pattern=_MEMORY)] = "64MB"
+    maintenance_work_mem: Annotated[str, Field(pattern=_MEMORY)] = "256MB"
 
 
 class File(_Section):
@@ -424,15 +431,20 @@ class Configuration:
                 )
         return [row for _, row in rows]
 
-    def fingerprint(self) -> str:
-        """Return a digest of everything that decides where a row goes."""
-        decides = self.file.model_dump(
-            mode="json", include={"root", "regions", "placement", "unique"}
+    def decisions(self) -> dict[str, Any]:
+        """Return everything here that decides where a row goes, as JSON."""
+        decides: dict[str, Any] = self.file.model_dump(
+            mode="json", include={"root", "placement", "unique"}
         )
-        decides["map"] = self.region_map
-        decides["clients"] = self.clients()
-        decides["schemas"] = [self.source_schema, self.target_schema, self.mongo_database]
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        # A title may change at any time.
+        decides["regions"] = list(self.topology.codes)
+        decides["root"]["region"] |= {"map": self.region_map, "clients": self.clients()}
+        decides["source schema"] = self.source_schema
+        decides["target schema"] = self.target_schema
+        decides["target database"] = self.mongo_database
+        # As it will be when it comes back from a journal.
+        found: dict[str, Any] = json.loads(json.dumps(decides))
+        return found
 
     def _region_map(self) -> dict[str, str]:
         rule = self.file.root.region

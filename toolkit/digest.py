@@ -1,10 +1,10 @@
 """Order-independent digests over one canonical form of a row. Pure.
 
-Every cell has a canonical text that both ends compute by themselves (``None`` for NULL). A row is
-the cells' texts, each with its length in bytes in front, so that no two rows share a form; its
-digest is MD5, which every PostgreSQL has, taken against accidents and not against an adversary.
-The digest of a set of rows is their number and the sum of the digests: a sum, unlike an exclusive
-or, sees a row that stands twice.
+Every cell has a canonical form that both ends compute by themselves (``None`` for NULL). How the
+cells of a row become its digest is a :class:`DigestForm`, taken against accidents and not against
+an adversary. :class:`Md5` serves any two ends: the cells' texts, each with its length in bytes in
+front, so that no two rows share a form. The digest of a set of rows is their number and the sum of
+the digests: a sum, unlike an exclusive or, sees a row that stands twice.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 _MASK = (1 << 64) - 1
 
@@ -45,12 +46,61 @@ class RowDigest:
     Attributes:
         key: canonical texts of the key's cells; of all cells where there is no key.
         region: where the row is, ``None`` for a row of a global table.
-        digest: MD5 of the canonical form, in hex.
+        digest: of the canonical form, as text; both ends write it alike.
     """
 
     key: tuple[str | None, ...]
     region: str | None
     digest: str
+
+
+class DigestForm(Protocol):
+    """How PostgreSQL computes the digest of a row from its cells. Both ends use the same one.
+
+    Attributes:
+        halves: whether a digest has two halves of 64 bits; else its low half is 0.
+    """
+
+    halves: bool
+
+    def row(self, cells: Sequence[str]) -> str:
+        """Return SQL for the digest of a row.
+
+        Args:
+            cells: SQL for each cell: its canonical text, NULL for NULL.
+        """
+        ...
+
+    def numbers(self, digest: str) -> tuple[str, str]:
+        """Return SQL for the high and the low half of a digest, as int8.
+
+        Args:
+            digest: SQL for what :meth:`row` gave.
+        """
+        ...
+
+
+class Md5:
+    """MD5 over the cells' texts, each with its length in front: :func:`row_digest` in SQL."""
+
+    halves = True
+
+    def row(self, cells: Sequence[str]) -> str:
+        """Return SQL for the MD5 in hex."""
+        # Not concat(): a function takes no more than 100 arguments.
+        form = " || ".join(
+            f"coalesce(octet_length(convert_to({cell}, 'UTF8'))::text || ':' || {cell} || ';', "
+            "'-;')"
+            for cell in cells
+        )
+        return f"md5(convert_to({form}, 'UTF8'))"
+
+    def numbers(self, digest: str) -> tuple[str, str]:
+        """Return SQL for the first and the last sixteen digits as numbers."""
+        return (
+            f"('x' || left({digest}, 16))::bit(64)::bigint",
+            f"('x' || right({digest}, 16))::bit(64)::bigint",
+        )
 
 
 def row_digest(cells: Sequence[str | None]) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from typing import Any
 
 #: A key as PostgreSQL prints its columns.
 Key = tuple[str, ...]
+
+#: What decides where a row goes: the configuration's share of it, and the schema. JSON.
+Decisions = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,10 @@ class Chunk:
     upper: Key | None = None
 
 
+#: Characters of a value that are shown where it differs.
+_SHOWN = 100
+
+
 class State(StrEnum):
     """How far a migration has come."""
 
@@ -44,13 +53,47 @@ class Run:
 
     Attributes:
         state: how far it has come.
-        fingerprint: of the configuration that it was started with.
+        decisions: everything that decided where a row goes, when it was started.
         epoch: how often it was started; a run with an older epoch may not write any more.
     """
 
     state: State
-    fingerprint: str
+    decisions: Decisions
     epoch: int
+
+
+def in_order(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """Return the chunks of one table in the order of their keys.
+
+    Numbers do not tell: a chunk that was split has a part with a later one.
+    """
+    by_lower = {chunk.lower: chunk for chunk in chunks}
+    found: list[Chunk] = []
+    key: Key | None = None
+    while (chunk := by_lower.get(key)) is not None:
+        found.append(chunk)
+        if chunk.upper is None:
+            break
+        key = chunk.upper
+    return found
+
+
+def ranges(chunks: Sequence[Chunk]) -> list[tuple[Key | None, Key | None]]:
+    """Return the ranges of keys that chunks of one table cover, neighbours joined to one.
+
+    Each is (greater than, up to); ``None`` is open.
+    """
+    found: list[tuple[Key | None, Key | None]] = []
+    by_lower = {chunk.lower: chunk for chunk in chunks}
+    uppers = {chunk.upper for chunk in chunks}
+    for chunk in chunks:
+        if chunk.lower is not None and chunk.lower in uppers:
+            continue
+        last = chunk
+        while last.upper is not None and last.upper in by_lower:
+            last = by_lower[last.upper]
+        found.append((chunk.lower, last.upper))
+    return found
 
 
 def chunks(server: str, table: str, bounds: Sequence[Key]) -> list[Chunk]:
@@ -64,3 +107,22 @@ def chunks(server: str, table: str, bounds: Sequence[Key]) -> list[Chunk]:
         Chunk(server, table, number, lower, upper)
         for number, (lower, upper) in enumerate(pairwise(edges))
     ]
+
+
+def differences(was: Any, now: Any, path: str = "") -> list[str]:
+    """Return one line for each place at which two JSON documents differ.
+
+    Values are shown, so give it nothing secret; a long list or text is only said to differ.
+    """
+    if isinstance(was, dict) and isinstance(now, dict):
+        return [
+            line
+            for key in sorted(was.keys() | now.keys())
+            for line in differences(was.get(key), now.get(key), f"{path}.{key}" if path else key)
+        ]
+    if was == now:
+        return []
+    shown = [json.dumps(value, ensure_ascii=False) for value in (was, now)]
+    if max(map(len, shown)) > _SHOWN:
+        return [f"{path}: is not what it was"]
+    return [f"{path}: was {shown[0]}, is {shown[1]}"]

@@ -92,12 +92,12 @@ def copied_chunks(journey: Journey, backend: str) -> Iterator[Callable[[], int]]
     with psycopg.connect(journey.postgres, autocommit=True) as connection:
 
         def count() -> int:
-            row = connection.execute("SELECT to_regclass('regionkit.chunk') IS NOT NULL").fetchone()
+            row = connection.execute(
+                "SELECT to_regclass('regionkit.checkpoint') IS NOT NULL"
+            ).fetchone()
             if row != (True,):
                 return 0
-            row = connection.execute(
-                "SELECT count(*) FROM regionkit.chunk WHERE rows IS NOT NULL"
-            ).fetchone()
+            row = connection.execute("SELECT count(*) FROM regionkit.checkpoint").fetchone()
             assert row is not None
             return int(row[0])
 

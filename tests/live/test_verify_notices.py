@@ -134,8 +134,9 @@ def noticed(journey: Journey, backend: str, wanted: set[Seen]) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    assert header == ["server", "kind", "table", "region", "key"]
-    listed = {(kind, table, key) for _, kind, table, _, key in rows}
+    assert header == ["server", "kind", "table", "region", "key", "detail", "repair"]
+    listed = {(kind, table, key) for _, kind, table, _, key, *_ in rows}
+    assert all(repair for *_, repair in rows)
     assert {one for one in wanted if one[0].startswith("row-")} >= listed
     assert listed or not any(one[0] in ("row-differs", "row-missing") for one in wanted)
 

@@ -130,7 +130,9 @@ def test_every_example_loads(project: Project, example: str) -> None:
 def test_the_defaults_on_the_page_are_the_defaults(project: Project) -> None:
     stated = dict(re.findall(r"^\| `(\w+)` \| .+ \| `\"?([^`\"]*)\"?` \|$", PAGE, re.M))
     migrate, migrations = project.load().file.migrate, project.load().file.migrations
-    assert int(stated["chunk_rows"]) == migrate.chunk_rows
+    assert stated["chunk_rows"] == "each layout has its own" and migrate.chunk_rows is None
+    assert stated["work_mem"] == migrate.work_mem
+    assert stated["maintenance_work_mem"] == migrate.maintenance_work_mem
     assert int(stated["workers"]) == migrate.workers
     assert float(stated["lock_timeout"]) == migrate.lock_timeout
     assert (stated["sql"], stated["nosql"]) == (migrations.sql, migrations.nosql)
@@ -427,11 +429,11 @@ def test_a_password_in_the_file_is_refused_and_not_printed(
     assert SECRET not in "\n".join([error.message, error.hint, *error.details])
 
 
-def test_a_password_is_not_in_the_fingerprint(project: Project) -> None:
+def test_a_password_is_not_among_the_decisions(project: Project) -> None:
     plain = project.load()
     assert (
-        project.load(REGIONKIT_SOURCE_URL=f"postgresql://app:{SECRET}@db/bank").fingerprint()
-        == plain.fingerprint()
+        project.load(REGIONKIT_SOURCE_URL=f"postgresql://app:{SECRET}@db/bank").decisions()
+        == plain.decisions()
     )
 
 
@@ -450,20 +452,20 @@ def test_a_password_is_not_in_the_fingerprint(project: Project) -> None:
         MINIMAL + '[target.postgres]\nschema = "elsewhere"\n',
     ],
 )
-def test_what_decides_where_a_row_goes_is_in_the_fingerprint(project: Project, text: str) -> None:
-    assert project.load(text).fingerprint() != project.load().fingerprint()
+def test_what_decides_where_a_row_goes_is_among_the_decisions(project: Project, text: str) -> None:
+    assert project.load(text).decisions() != project.load().decisions()
 
 
 def test_what_decides_nothing_is_not(project: Project) -> None:
     slower = project.load(MINIMAL + "[migrate]\nworkers = 1\n")
-    assert slower.fingerprint() == project.load().fingerprint()
+    assert slower.decisions() == project.load().decisions()
 
 
-def test_a_list_of_clients_is_in_the_fingerprint(project: Project) -> None:
+def test_a_list_of_clients_is_among_the_decisions(project: Project) -> None:
     project.file("clients.csv", "id,region\n1,eu\n")
-    before = project.load(CLIENTS).fingerprint()
+    before = project.load(CLIENTS).decisions()
     project.file("clients.csv", "id,region\n1,us\n")
-    assert project.load(CLIENTS).fingerprint() != before
+    assert project.load(CLIENTS).decisions() != before
 
 
 # Importing ----------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from toolkit.cli.project import (
 )
 from toolkit.cli.watch import watching
 from toolkit.migrate import engine
+from toolkit.migrate.forecast import Forecast
 from toolkit.migrate.progress import Progress
 
 
@@ -32,23 +33,36 @@ def migrate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a migration; fail if there is none.")
     ] = False,
+    quarantine: Annotated[
+        bool,
+        typer.Option(
+            "--quarantine",
+            help="Leave clients that cannot be moved in the source, with all their rows.",
+        ),
+    ] = False,
     quiet: QuietOption = False,
     output: OutputOption = Output.text,
 ) -> None:
     """Copy every row of the source into the layouts, once.
 
     Rows are copied in chunks; a chunk and its checkpoint are committed together, so that running
-    the command again after any stop goes on with what is missing and copies nothing twice. Rows
-    without a region are refused, with their keys, before anything is written. Exits 9 then, with
-    and without `--dry-run`.
+    the command again after any stop goes on with what is missing and copies nothing twice. What
+    earlier runs copied is compared with the source first: chunks that differ are copied again.
+
+    Rows that cannot be placed are refused, with their keys, before anything is written: exit 9,
+    with and without `--dry-run`. With `--quarantine` their clients stay in the source, and a later
+    run takes them once they are mended.
+
+    Before it reports success the source is read again: if it has changed meanwhile, exit 5 names
+    the tables, and the next run brings the changes in.
     """
     project = open_project(config)
     results: list[dict[str, Any]] = []
     for name in backend.names:
         if dry_run:
-            results.append(_forecast(project, name, output))
+            results.append(_forecast(project, name, quarantine, quiet, output))
         else:
-            results.append(_migrate(project, name, resume, quiet, output))
+            results.append(_migrate(project, name, resume, quarantine, quiet, output))
     if output is Output.json:
         print_json({"dry_run": dry_run, "results": results})
     elif dry_run:
@@ -57,24 +71,65 @@ def migrate(
         stderr().print("next: regionkit verify")
 
 
-def _forecast(project: Project, name: backends.Name, output: Output) -> dict[str, Any]:
+def _forecast(
+    project: Project, name: backends.Name, quarantine: bool, quiet: bool, output: Output
+) -> dict[str, Any]:
     target = backends.target(project, name)
-    plan = engine.dry_run(project.source(), target, project.layout, project.configuration)
+    with watching(name, quiet=quiet) as watcher:
+        watcher.phase("checking")
+        plan = engine.dry_run(
+            project.source(),
+            target,
+            project.layout,
+            project.configuration,
+            quarantine=quarantine,
+            progress=watcher.detail,
+        )
     if output is Output.text:
-        table = Table(title=f"{name}: {len(plan.chunks)} chunks would be copied")
-        table.add_column("table")
-        table.add_column("rows", justify="right")
-        for key, rows in plan.rows.items():
-            table.add_row(key, f"{rows:,}")
-        stdout().print(table)
-    if not plan.acceptable:
-        personal.write_refusals(project, plan.refusals, plan.values)
+        stdout().print(forecast_table(project, name, plan))
+    if plan.refusals:
+        personal.write_refusals(project, plan.refusals)
     plan.require_acceptable(target.place)
-    return {"backend": name, "rows": plan.rows, "chunks": len(plan.chunks)}
+    if plan.left:
+        personal.write_quarantine(project, name, plan.left)
+    return {
+        "backend": name,
+        "rows": plan.rows,
+        "tables": {
+            key: {"rows": census.rows, "bytes": census.bytes} for key, census in plan.tables.items()
+        },
+        "chunks": len(plan.chunks),
+        "quarantine": {"clients": len(plan.left), "rows": plan.left_rows},
+    }
+
+
+def forecast_table(project: Project, name: str, plan: Forecast) -> Table:
+    """Return what would be copied, per table and region, as a table for people."""
+    codes = project.configuration.topology.codes
+    workers = project.configuration.file.migrate.workers
+    table = Table(title=f"{name}: {len(plan.chunks)} chunks would be copied by {workers} worker(s)")
+    table.add_column("table")
+    for code in codes:
+        table.add_column(code, justify="right")
+    table.add_column("global", justify="right")
+    table.add_column("rows", justify="right")
+    table.add_column("MiB", justify="right")
+    for key, census in plan.tables.items():
+        regional = project.layout.placement[key].regional
+        cells = [f"{census.rows.get(code, 0):,}" if regional else "" for code in codes]
+        shared = "" if regional else f"{sum(census.rows.values()):,}"
+        size = sum(census.bytes.values()) / (1 << 20)
+        table.add_row(key, *cells, shared, f"{sum(census.rows.values()):,}", f"{size:,.1f}")
+    return table
 
 
 def _migrate(
-    project: Project, name: backends.Name, resume: bool, quiet: bool, output: Output
+    project: Project,
+    name: backends.Name,
+    resume: bool,
+    quarantine: bool,
+    quiet: bool,
+    output: Output,
 ) -> dict[str, Any]:
     target = backends.target(project, name)
     with watching(name, quiet=quiet) as watcher:
@@ -85,16 +140,24 @@ def _migrate(
             project.configuration,
             Progress(watcher),
             resume_only=resume,
-            refused=lambda plan: personal.write_refusals(project, plan.refusals, plan.values),
+            quarantine=quarantine,
+            refused=lambda plan: personal.write_refusals(project, plan.refusals),
         )
     if output is Output.text:
         stdout().print(counts_table(project, name, outcome))
+    if outcome.left:
+        personal.write_quarantine(project, name, outcome.left)
     return {
         "backend": name,
         "resumed": outcome.resumed,
         "copied": outcome.copied,
         "already": outcome.already,
+        "copied_again": [{"table": chunk.table, "number": chunk.number} for chunk in outcome.again],
         "counts": outcome.counts,
+        "quarantine": len(outcome.left),
+        "equal_to_source": None
+        if outcome.moment is None
+        else {"lsn": outcome.moment.lsn, "time": outcome.moment.time.isoformat()},
         "seconds": outcome.seconds,
     }
 

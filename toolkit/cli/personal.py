@@ -9,8 +9,7 @@ from pathlib import Path
 
 from toolkit.cli.output import stderr
 from toolkit.cli.project import Project
-from toolkit.findings import Finding
-from toolkit.postgres.source import Refusal
+from toolkit.refusal import Left, Refusal
 
 #: The folder, inside the operator's project.
 FOLDER = Path(".regionkit") / "keys"
@@ -31,11 +30,19 @@ def write(
     return path
 
 
-def write_refusals(
-    project: Project, refusals: Iterable[Refusal], values: Iterable[Finding]
-) -> None:
+def write_refusals(project: Project, refusals: Iterable[Refusal]) -> None:
     """Write every key that a migration refuses, and say where."""
     rows = [(refusal.table, refusal.reason, key) for refusal in refusals for key in refusal.keys]
-    rows += [(value.table, value.detail, key) for value in values for key in value.keys]
     path = write(project, "refused.csv", ("table", "reason", "key"), rows)
     stderr().print(f"every key is in {path} (personal data, readable by you alone)", markup=False)
+
+
+def write_quarantine(project: Project, backend: str, left: Iterable[Left]) -> None:
+    """Write every client that stays in the source, and say where."""
+    rows = [(", ".join(one.client), one.reason) for one in left]
+    path = write(project, f"quarantine-{backend}.csv", ("client", "reason"), rows)
+    stderr().print(
+        f"{len(rows)} client(s) stay in the source; each is in {path} (personal data, readable by "
+        "you alone)",
+        markup=False,
+    )

@@ -70,14 +70,20 @@ def require_equal(project: Project, verdicts: list[Verdict]) -> None:
     findings = [finding for verdict in verdicts for finding in verdict.findings]
     if not findings:
         return
-    rows = [(verdict.server, *key) for verdict in verdicts for key in verdict.keys]
-    path = personal.write(
-        project, "mismatches.csv", ("server", "kind", "table", "region", "key"), rows
+    rows = (
+        (verdict.server, one.code, one.table, one.region or "", one.text, one.detail, one.repair)
+        for verdict in verdicts
+        for one in verdict.mismatches()
     )
+    header = ("server", "kind", "table", "region", "key", "detail", "repair")
+    path = personal.write(project, "mismatches.csv", header, rows)
+    for verdict in verdicts:
+        verdict.close()
     raise VerificationFailed(
         f"source and target differ: {len(findings)} finding(s)",
         details=sampled([str(finding) for finding in findings]),
-        hint=f"every key is in {path} (personal data); mend or migrate anew, then verify again",
+        hint=f"every key, and what to do about it, is in {path} (personal data); "
+        "'regionkit migrate --repair' does it for the rows",
     )
 
 
@@ -87,6 +93,10 @@ def document(verdict: Verdict) -> dict[str, Any]:
         "server": verdict.server,
         "equal": verdict.equal,
         "rows": verdict.rows,
+        "quarantine": {"clients": len(verdict.left), "rows": verdict.left_rows},
+        "source": None
+        if verdict.moment is None
+        else {"lsn": verdict.moment.lsn, "time": verdict.moment.time.isoformat()},
         "findings": [finding.document() for finding in verdict.findings],
         "invariants": {"held": verdict.invariants, "skipped": verdict.skipped},
     }

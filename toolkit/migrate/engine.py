@@ -1,67 +1,23 @@
-"""Moves the data of a source into a target: check, plan, copy, finish."""
+"""Moves the data of a source into a target: check, plan, reconcile, copy, finish."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from toolkit.config import Configuration
-from toolkit.errors import Refused, UsageError, sampled
-from toolkit.findings import Finding
-from toolkit.journal import Chunk, Run, State, chunks
+from toolkit.errors import Refused, UsageError, VerificationFailed, sampled
+from toolkit.journal import Chunk, Run, State, differences
 from toolkit.layout import Layout
+from toolkit.migrate.forecast import Forecast, forecast, names
 from toolkit.migrate.progress import Progress
 from toolkit.migrate.target import Target
 from toolkit.migrate.workers import copy_all
-from toolkit.postgres.session import Connection
-from toolkit.postgres.source import Refusal, Source
+from toolkit.postgres.source import Moment, Source
+from toolkit.refusal import Left
 
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a migration would do. Nothing has been written.
-
-    Attributes:
-        rows: of each table, and of the link.
-        chunks: to be copied, those of earlier runs included.
-        refusals: rows that cannot be placed.
-        values: cells that the target cannot hold.
-    """
-
-    rows: dict[str, int]
-    chunks: list[Chunk]
-    refusals: list[Refusal]
-    values: list[Finding]
-
-    @property
-    def acceptable(self) -> bool:
-        """Whether every row can be moved."""
-        return not self.refusals and not self.values
-
-    def require_acceptable(self, place: str) -> None:
-        """Raise unless every row can be moved.
-
-        Raises:
-            Refused: some cannot; each reason is named with its keys.
-        """
-        if self.acceptable:
-            return
-        lines = [
-            f"{refusal.table}: {refusal.reason}: {len(refusal.keys)} row(s): "
-            + ", ".join(refusal.keys[:5])
-            + (", ..." if len(refusal.keys) > 5 else "")
-            for refusal in self.refusals
-        ]
-        lines += [str(finding) for finding in self.values]
-        rows = sum(len(refusal.keys) for refusal in self.refusals)
-        rows += sum(finding.count for finding in self.values)
-        raise Refused(
-            f"{rows} row(s) of the source cannot be moved into {place}; nothing was written",
-            details=sampled(lines),
-            hint="mend the source, or extend the rule: [root.region] map or default, orphans in "
-            "[placement.<table>]",
-        )
+__all__ = ["Forecast", "Outcome", "dry_run", "migrate", "names"]
 
 
 @dataclass
@@ -70,44 +26,45 @@ class Outcome:
 
     Attributes:
         copied: rows that this run copied, per table.
-        already: rows that earlier runs had copied, per table.
+        already: rows that earlier runs had copied, and that are still right, per table.
+        again: chunks of earlier runs that were not the source's any more, and were copied again.
         counts: rows in the target per table and region.
+        left: the clients that stayed in the source.
         seconds: how long each phase took.
         resumed: whether an earlier run had begun it.
+        moment: when the source was last seen equal to what was copied.
     """
 
     copied: dict[str, int] = field(default_factory=dict)
     already: dict[str, int] = field(default_factory=dict)
+    again: list[Chunk] = field(default_factory=list)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    left: tuple[Left, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     resumed: bool = False
+    moment: Moment | None = None
 
 
-def names(layout: Layout) -> list[str]:
-    """Return everything that is copied: global tables, the link, regional tables."""
-    return [*sorted(layout.shared), layout.link, *layout.regional]
-
-
-def forecast(
-    source: Source, connection: Connection, target: Target, layout: Layout, project: Configuration
+def dry_run(
+    source: Source,
+    target: Target,
+    layout: Layout,
+    project: Configuration,
+    *,
+    quarantine: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Forecast:
-    """Return what a migration would do. The real run begins with the same function."""
-    refusals = source.refusals(connection, layout.topology.codes)
-    values = target.values_refused(source, connection)
-    rows, planned = {}, []
-    for name in names(layout):
-        rows[name] = source.count(connection, name)
-        bounds = source.bounds(connection, name, project.file.migrate.chunk_rows)
-        planned.extend(chunks(target.server, name, bounds))
-    return Forecast(rows, planned, refusals, values)
+    """Return what :func:`migrate` would do, and stop. Writes nothing, anywhere.
 
-
-def dry_run(source: Source, target: Target, layout: Layout, project: Configuration) -> Forecast:
-    """Return what :func:`migrate` would do, and stop. Writes nothing, anywhere."""
-    with source.open(), source.reader() as connection:
-        target.require_applied()
-        target.require_known()
-        return forecast(source, connection, target, layout, project)
+    Raises:
+        Refused: the target cannot take a migration, or has another one half-done.
+    """
+    target.require_applied()
+    target.require_known()
+    with source.open():
+        plan = forecast(source, target, layout, project, quarantine=quarantine, progress=progress)
+    _require_same(target, target.run(), plan)
+    return plan
 
 
 def migrate(
@@ -118,11 +75,14 @@ def migrate(
     progress: Progress,
     *,
     resume_only: bool = False,
+    quarantine: bool = False,
     refused: Callable[[Forecast], None] = lambda _: None,
 ) -> Outcome:
     """Copy every row of the source into the target, once.
 
-    A migration that stopped half-way goes on where it stopped; one that is finished copies nothing.
+    A migration that stopped half-way goes on where it stopped. Whatever earlier runs copied is
+    first compared with the source as it is now; chunks that differ are copied again. So one that
+    is finished, and whose source has not changed, copies nothing.
 
     Args:
         source: the source.
@@ -131,50 +91,97 @@ def migrate(
         project: the operator's configuration.
         progress: where to report.
         resume_only: refuse unless there is a migration to go on with.
-        refused: called with the forecast before a refusal is raised, so that keys can be kept.
+        quarantine: leave clients that cannot be moved in the source, with all their rows.
+        refused: called with the forecast where rows cannot be moved, so that keys can be kept.
 
     Raises:
         Refused: rows cannot be placed, or the target holds foreign data; nothing was written.
         LockNotObtained: another run is at work.
         Interrupted: stopped half-way; run it again.
+        VerificationFailed: the source changed while it was copied; run it again.
     """
     outcome = Outcome()
-    fingerprint = project.fingerprint()
+    show = progress.watcher
     with target.lock():
         clock = _Clock(outcome.seconds)
-        progress.watcher.phase("checking")
+        show.phase("checking")
         run = target.run()
         if run is None and resume_only:
             raise UsageError(
                 f"there is no migration into {target.place} to resume",
                 hint="start one with 'regionkit migrate'",
             )
-        plan = dry_run(source, target, layout, project)
-        if not plan.acceptable:
+        plan = dry_run(source, target, layout, project, quarantine=quarantine, progress=show.detail)
+        if plan.refusals:
             refused(plan)
         plan.require_acceptable(target.place)
+        outcome.left = plan.left
         clock.lap("check")
         if run is None:
-            run = target.begin(fingerprint, plan.chunks)
+            run = target.begin(plan.decisions, plan.chunks)
         else:
             outcome.resumed = True
-            run = target.resume(fingerprint)
-        journaled = target.chunks()
-        outcome.already = _rows(journaled)
-        if run.state is State.copying:
-            progress.watcher.phase("copying")
-            target.prepare(run)
-            # A snapshot of its own, taken after the journal was written: a worker within the
-            # source's database sees its checkpoint under the snapshot that it copies from.
-            with source.open():
+            run = target.resume()
+        target.leave(plan.left, run)
+        # A snapshot of its own, taken after the journal was written: a worker within the source's
+        # database sees the run's fence under the snapshot that it copies from.
+        with source.open():
+            if outcome.resumed:
+                show.phase("comparing what is copied")
+                with source.reader() as connection:
+                    outcome.again = target.reconcile(source, connection, run, show.detail)
+                clock.lap("reconcile")
+            journaled = target.chunks()
+            outcome.already = _rows(journaled)
+            if run.state is State.copying or outcome.again:
+                show.phase("copying")
+                target.prepare(run)
+                run = replace(run, state=State.copying)
                 _copy(source, target, project, progress, plan, journaled, outcome, run)
-            clock.lap("copy")
+                clock.lap("copy")
+            show.phase("looking for changes of the source")
+            outcome.moment = _require_unchanged(source, target, project, show.detail)
+            clock.lap("recheck")
         if run.state is not State.finished:
-            progress.watcher.phase("finishing")
-            target.finish(run, progress.watcher.detail)
+            show.phase("finishing")
+            target.finish(run, show.detail)
             clock.lap("finish")
         outcome.counts = target.counts()
     return outcome
+
+
+def _require_same(target: Target, run: Run | None, plan: Forecast) -> None:
+    """Refuse to go on with what was begun with other decisions."""
+    if run is None:
+        return
+    lines = differences(run.decisions, plan.decisions)
+    if lines:
+        raise Refused(
+            f"the migration into {target.place} was begun with another configuration or schema",
+            details=sampled(lines),
+            hint="restore what it was begun with, or start over: 'regionkit apply --revert', "
+            "'regionkit apply', then 'regionkit migrate'",
+        )
+
+
+def _require_unchanged(
+    source: Source, target: Target, project: Configuration, detail: Callable[[str], None]
+) -> Moment:
+    """Return the moment at which the source was still what was copied.
+
+    Raises:
+        VerificationFailed: it has changed since the snapshot; the tables and chunks are named.
+    """
+    chunks = [chunk for chunk, _ in target.chunks()]
+    changed, moment = source.changes(chunks, project.file.migrate.workers, detail)
+    if changed:
+        raise VerificationFailed(
+            f"the source changed while it was copied: {len(changed)} table(s)",
+            details=sampled([str(one) for one in changed]),
+            hint="run 'regionkit migrate' again: it copies what has changed; a source that is "
+            "written to all the time is brought in by 'regionkit cutover'",
+        )
+    return moment
 
 
 def _copy(
@@ -187,12 +194,12 @@ def _copy(
     outcome: Outcome,
     run: Run,
 ) -> None:
-    for name, rows in plan.rows.items():
-        progress.expect(name, rows, outcome.already.get(name, 0))
-
-    pending = [chunk for chunk, rows in journaled if rows is None]
-    order = {name: number for number, name in enumerate(plan.rows)}
-    pending.sort(key=lambda chunk: (order.get(chunk.table, 0), chunk.number))
+    rows = plan.rows
+    for name in names(source.layout):
+        progress.expect(name, rows[name], outcome.already.get(name, 0))
+    pending = [chunk for chunk, copied in journaled if copied is None]
+    # The largest table first: at the end, no worker is left alone with it.
+    pending.sort(key=lambda chunk: (-rows.get(chunk.table, 0), chunk.table, chunk.number))
     with target.workers(source, run) as open_worker:
         copy_all(
             pending,

@@ -6,9 +6,9 @@ chunk and notes its checkpoint so that a crash leaves both or neither (or, where
 possible, so that copying the chunk again changes nothing). The engine knows neither SQL nor BSON:
 it hands the source to the backend, and the backend's canonical expressions to the source.
 
-The methods are called in this order: ``lock``; ``require_applied``, ``require_known``,
-``values_refused``; then ``begin`` or ``resume``; ``prepare``; ``workers``; ``finish``. Verification
-asks the methods below the line.
+The methods are called in this order: ``lock``; ``run``; ``require_applied``, ``require_known``,
+``values_refused``; then ``begin``, or ``resume`` and ``reconcile``; ``leave``; ``prepare``;
+``workers``; ``finish``. Verification asks the methods below the line.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from toolkit.config import Configuration
-from toolkit.digest import Digest, RowDigest
+from toolkit.digest import Digest, DigestForm, RowDigest
 from toolkit.findings import Finding
-from toolkit.journal import Chunk, Run
+from toolkit.journal import Chunk, Decisions, Run
 from toolkit.postgres.session import Connection
 from toolkit.postgres.source import Source
+from toolkit.refusal import Left, Refusal
 
 
 class Worker(Protocol):
@@ -69,8 +70,13 @@ class Target(Protocol):
         """Refuse a target that holds rows which no journal knows; write nothing."""
         ...
 
-    def values_refused(self, source: Source, connection: Connection) -> list[Finding]:
-        """Return the cells of the source that the target cannot hold exactly; write nothing."""
+    @property
+    def chunk_rows(self) -> int:
+        """How many rows are copied in one transaction, unless the operator says it."""
+        ...
+
+    def values_refused(self, source: Source, connection: Connection) -> list[Refusal]:
+        """Return the rows of the source that the target cannot hold exactly; write nothing."""
         ...
 
     def run(self) -> Run | None:
@@ -81,12 +87,39 @@ class Target(Protocol):
         """Return the journaled chunks with their rows, ``None`` for those still to be copied."""
         ...
 
-    def begin(self, fingerprint: str, chunks: Sequence[Chunk]) -> Run:
+    def begin(self, decisions: Decisions, chunks: Sequence[Chunk]) -> Run:
         """Note the start of a migration."""
         ...
 
-    def resume(self, fingerprint: str) -> Run:
+    def resume(self) -> Run:
         """Note another start; whoever ran before may not write any more."""
+        ...
+
+    def quarantine(self) -> list[Left]:
+        """Return the clients that were left out."""
+        ...
+
+    def leave(self, left: Sequence[Left], run: Run) -> None:
+        """Note the clients that are left out, instead of those that were before."""
+        ...
+
+    def reconcile(
+        self,
+        source: Source,
+        connection: Connection,
+        run: Run,
+        progress: Callable[[str], None],
+    ) -> list[Chunk]:
+        """Compare what is copied with the source's snapshot, and take out what differs.
+
+        Returns:
+            The chunks that must be copied again. Afterwards the target holds exactly the rows of
+            the chunks that are noted as copied.
+
+        Raises:
+            Refused: the target holds rows that no chunk brought.
+            LockNotObtained: a newer run has taken over.
+        """
         ...
 
     def prepare(self, run: Run) -> None:
@@ -105,20 +138,34 @@ class Target(Protocol):
 
     # Verification ----------------------------------------------------------------------------
 
-    def canonical(self, name: str) -> list[str]:
-        """Return SQL for the canonical texts of a source table's columns, over alias ``t``."""
+    def digest_form(self, connection: Connection) -> DigestForm:
+        """Return how rows become digests, given a reader of the source."""
+        ...
+
+    def canonical(self, name: str, form: DigestForm) -> list[str]:
+        """Return SQL for the canonical cells of a source table's columns, over alias ``t``."""
         ...
 
     def key_cells(self, name: str) -> list[int]:
         """Return which of the canonical cells are the key; none where there is no key."""
         ...
 
-    def digests(self, name: str) -> dict[str | None, Digest]:
+    def digests(self, name: str, form: DigestForm) -> dict[str | None, Digest]:
         """Return the digest of what is in the target, per region."""
         ...
 
-    def row_digests(self, name: str) -> Iterator[RowDigest]:
+    def row_digests(self, name: str, form: DigestForm) -> Iterator[RowDigest]:
         """Yield the digest of every row that is in the target."""
+        ...
+
+    def columns(self, name: str) -> list[str]:
+        """Return the columns of a table that the canonical cells are of."""
+        ...
+
+    def cells(
+        self, name: str, keys: Sequence[tuple[str | None, ...]]
+    ) -> Iterator[tuple[tuple[str | None, ...], str | None, tuple[str | None, ...]]]:
+        """Yield key, region and canonical texts of the columns of the rows with these keys."""
         ...
 
     def counts(self) -> dict[str, dict[str, int]]:

@@ -1,53 +1,71 @@
 """Compares every row of the target with the source, by another path than the one that wrote it.
 
 Per table and region the digests of both ends are compared; where they differ, the digests of the
-rows are, until every key that is missing, unexpected, different or misplaced is named.
+rows are, until every key that is missing, unexpected, different or misplaced is named; then the
+cells of those that differ, until every column is.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 
 from toolkit.config import Configuration
-from toolkit.digest import Digest, RowDigest
-from toolkit.errors import SAMPLES
-from toolkit.findings import Code, Finding, sampled_keys
+from toolkit.digest import Digest, DigestForm
+from toolkit.findings import Code, Finding
 from toolkit.layout import Layout
-from toolkit.migrate.engine import names
+from toolkit.migrate.comparison import Key, Mismatch, RowComparison
+from toolkit.migrate.forecast import names
 from toolkit.migrate.target import Target
-from toolkit.postgres.session import Connection
-from toolkit.postgres.source import Source
+from toolkit.postgres.source import Moment, Source
+from toolkit.refusal import Left
 
-_Key = tuple[str | None, ...]
+#: Rows of a table of which the columns that differ are named.
+_EXPLAINED = 1_000
 
 
 @dataclass
 class Verdict:
-    """What verification saw.
+    """What verification saw. Close it when the keys were read.
 
     Attributes:
         server: the target.
         rows: rows that were compared, per table and region (``""`` for global tables).
+        left: the clients that were left in the source.
+        left_rows: rows that stayed with them, per table.
         findings: what differs; empty means equal.
         invariants: the declared invariants that held.
         skipped: the declared invariants that are not declared for this backend.
-        keys: every key of a difference, per kind and table, for the file.
+        moment: the state of the source that was compared.
+        comparisons: of the tables that differ.
     """
 
     server: str
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
+    left: list[Left] = field(default_factory=list)
+    left_rows: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     invariants: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
-    keys: list[tuple[str, str, str, str]] = field(default_factory=list)
+    moment: Moment | None = None
+    comparisons: list[RowComparison] = field(default_factory=list)
 
     @property
     def equal(self) -> bool:
         """Whether nothing differs."""
         return not self.findings
+
+    def mismatches(self) -> Iterator[Mismatch]:
+        """Yield every row that differs."""
+        for comparison in self.comparisons:
+            yield from comparison.mismatches()
+
+    def close(self) -> None:
+        """Remove what the comparison of rows left on disk."""
+        for comparison in self.comparisons:
+            comparison.close()
 
 
 def verify(
@@ -68,13 +86,33 @@ def verify(
         Refused: the layout is not applied.
     """
     target.require_applied()
-    verdict = Verdict(target.server)
-    with source.open(), source.reader() as connection:
-        for name in names(layout):
+    verdict = Verdict(target.server, left=target.quarantine())
+    if verdict.left:
+        source.leave([one.client for one in verdict.left])
+    with (
+        source.open(),
+        ThreadPoolExecutor(project.file.migrate.workers, "regionkit-verify") as pool,
+    ):
+        verdict.moment = source.moment
+        with source.reader() as connection:
+            form = target.digest_form(connection)
+
+        def compare(name: str) -> _Compared:
             progress(name)
-            _table(source, connection, target, name, verdict)
-    progress("link, key tables, references and sequences")
-    verdict.findings.extend(target.audit())
+            return _compare(source, target, name, form)
+
+        auditing = pool.submit(lambda: list(target.audit()))
+        for name, compared in zip(names(layout), pool.map(compare, names(layout)), strict=True):
+            verdict.rows[name] = compared.rows
+            if compared.left:
+                verdict.left_rows[name] = compared.left
+            if not compared.adds_up:
+                verdict.findings.append(_uneven(target.server, name, compared))
+            if compared.comparison is not None:
+                verdict.findings.extend(compared.comparison.findings())
+                verdict.comparisons.append(compared.comparison)
+        progress("link, key tables, references, sequences and constraints")
+        verdict.findings.extend(auditing.result())
     progress("invariants")
     declared = [invariant.name for invariant in project.file.invariant]
     ran = []
@@ -88,99 +126,85 @@ def verify(
     return verdict
 
 
-def _table(
-    source: Source, connection: Connection, target: Target, name: str, verdict: Verdict
-) -> None:
-    canonical = target.canonical(name)
-    with ThreadPoolExecutor(1, thread_name_prefix="regionkit-digest") as pool:
-        reading = pool.submit(source.digests, connection, name, canonical)
-        actual = target.digests(name)
-        expected = reading.result()
-    verdict.rows[name] = {region or "": digest.rows for region, digest in actual.items()}
-    if expected == actual:
-        return
-    differing = {
-        region
-        for region in expected.keys() | actual.keys()
-        if expected.get(region, Digest()) != actual.get(region, Digest())
-    }
-    key_cells = target.key_cells(name)
-    findings, keys = differences(
-        target.server,
-        name,
-        (
-            row
-            for row in source.row_digests(connection, name, canonical, key_cells)
-            if row.region in differing
-        ),
-        (row for row in target.row_digests(name) if row.region in differing),
-    )
-    verdict.findings.extend(findings)
-    verdict.keys.extend(keys)
+@dataclass(frozen=True)
+class _Compared:
+    """What the comparison of one table saw.
 
-
-def differences(
-    server: str, table: str, expected: Iterable[RowDigest], actual: Iterable[RowDigest]
-) -> tuple[list[Finding], list[tuple[str, str, str, str]]]:
-    """Compare rows by key and region. Pure.
-
-    Returns:
-        One finding per kind and region, and every key as (kind, table, region, key).
+    Attributes:
+        rows: in the target, per region.
+        source: rows in the source.
+        left: rows of them that stay in quarantine.
+        comparison: of its rows, where the digests differ.
     """
-    wanted, seen = _collect(expected), _collect(actual)
-    found: dict[tuple[Code, str | None], list[_Key]] = {}
-    details: dict[tuple[Code, str | None], set[str]] = {}
 
-    def note(code: Code, region: str | None, key: _Key, detail: str = "") -> None:
-        found.setdefault((code, region), []).append(key)
-        if detail:
-            details.setdefault((code, region), set()).add(detail)
+    rows: dict[str, int]
+    source: int
+    left: int
+    comparison: RowComparison | None = None
 
-    for key, (places, digests) in seen.items():
-        if key not in wanted:
-            for region in places:
-                note(Code.row_unexpected, region, key)
-            continue
-        right, right_digests = wanted[key]
-        more, fewer = Counter(places) - Counter(right), Counter(right) - Counter(places)
-        times = f"{len(places)} times, not {len(right)}"
-        if more and fewer:
-            home = ", ".join(sorted(map(str, fewer)))
-            for region in more:
-                note(Code.row_misplaced, region, key, f"belongs to {home}")
-        for region in () if fewer else more:
-            note(Code.row_duplicated, region, key, times)
-        for region in () if more else fewer:
-            note(Code.row_missing, region, key, times)
-        if not more and not fewer and sorted(digests) != sorted(right_digests):
-            note(Code.row_differs, places[0], key)
-    for key, (places, _) in wanted.items():
-        if key not in seen:
-            for region in places:
-                note(Code.row_missing, region, key)
+    @property
+    def adds_up(self) -> bool:
+        """Whether the rows of the source are those in all regions and those in quarantine."""
+        # Where rows differ they are named one by one.
+        return self.comparison is not None or self.source == self.left + sum(self.rows.values())
 
-    findings: list[Finding] = []
-    keys: list[tuple[str, str, str, str]] = []
-    for (code, region), list_of_keys in sorted(
-        found.items(), key=lambda item: (item[0][0], item[0][1] or "")
-    ):
-        texts = sorted(_text(key) for key in list_of_keys)
-        detail = ", ".join(sorted(details.get((code, region), ()))[:SAMPLES])
-        findings.append(
-            Finding(code, server, table, region, len(texts), sampled_keys(texts), detail)
+
+def _uneven(server: str, name: str, compared: _Compared) -> Finding:
+    moved = sum(compared.rows.values())
+    return Finding(
+        Code.count_differs,
+        server,
+        name,
+        count=abs(compared.source - moved - compared.left),
+        detail=f"{compared.source} rows in the source, {moved} in the target, "
+        f"{compared.left} in quarantine",
+    )
+
+
+def _compare(source: Source, target: Target, name: str, form: DigestForm) -> _Compared:
+    canonical = target.canonical(name, form)
+    with source.reader() as connection:
+        with ThreadPoolExecutor(1, "regionkit-digest") as pool:
+            reading = pool.submit(source.digests, connection, name, canonical, form)
+            actual = target.digests(name, form)
+            expected = reading.result()
+        rows = {region or "": digest.rows for region, digest in actual.items()}
+        total, left = source.count(connection, name), source.count_left(connection, name)
+        if expected == actual:
+            return _Compared(rows, total, left)
+        differing = {
+            region
+            for region in expected.keys() | actual.keys()
+            if expected.get(region, Digest()) != actual.get(region, Digest())
+        }
+        key_cells = target.key_cells(name)
+        comparison = RowComparison(target.server, name)
+        comparison.compare(
+            (
+                row
+                for row in source.row_digests(connection, name, canonical, key_cells, form)
+                if row.region in differing
+            ),
+            (row for row in target.row_digests(name, form) if row.region in differing),
         )
-        keys.extend((code.value, table, region or "", text) for text in texts)
-    return findings, keys
+        if key_cells:
+            keys = [one.key for one in islice(comparison.mismatches(Code.row_differs), _EXPLAINED)]
+            wanted = {
+                tuple(cells[number] for number in key_cells): cells
+                for cells in source.cells(connection, name, canonical, key_cells, keys)
+            }
+            columns = target.columns(name)
+            comparison.explain(
+                (key, _columns_that_differ(columns, wanted[key], cells))
+                for key, _, cells in target.cells(name, keys)
+                if key in wanted
+            )
+        return _Compared(rows, total, left, comparison)
 
 
-def _collect(rows: Iterable[RowDigest]) -> dict[_Key, tuple[list[str | None], list[str]]]:
-    found: dict[_Key, tuple[list[str | None], list[str]]] = {}
-    for row in rows:
-        places, digests = found.setdefault(row.key, ([], []))
-        places.append(row.region)
-        digests.append(row.digest)
-    return found
-
-
-def _text(key: _Key) -> str:
-    return ", ".join("NULL" if cell is None else cell for cell in key)
+def _columns_that_differ(columns: list[str], one: Key, other: Key) -> str:
+    """Return the columns in which two rows differ, in words; not what stands in them. Pure."""
+    names = [
+        column for column, mine, theirs in zip(columns, one, other, strict=False) if mine != theirs
+    ]
+    return f"in {', '.join(names)}" if names else ""

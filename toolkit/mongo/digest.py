@@ -8,6 +8,7 @@ have, a field too many or of another BSON type, gives a text that no row can hav
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any
 
@@ -45,12 +46,14 @@ class Cells:
     Attributes:
         region: index of the region's cell; ``None`` in a global table.
         key: indexes of the key's cells; none where there is no key.
+        columns: the column of each cell before the regions.
     """
 
     def __init__(self, layout: Layout, collections: CollectionsLayout, name: str) -> None:
         self._is_link = name == layout.link
         self._shape = collections.shapes[layout.placement.root if self._is_link else name]
         self._fields = fields_of(layout, collections, name)
+        self.columns = [field.column for field in self._fields]
         self._region_field = self._shape.region_field
         self._references = [] if self._is_link else [one.name for one in self._shape.references]
         names = self._shape.names()
@@ -186,6 +189,17 @@ class Digests:
         for rows in self._batches(name):
             for region, texts, digest in rows:
                 yield RowDigest(cells.key_of(texts), region, digest)
+
+    def cells(
+        self, name: str, keys: AbstractSet[tuple[str | None, ...]]
+    ) -> Iterator[tuple[tuple[str | None, ...], str | None, tuple[str | None, ...]]]:
+        """Yield key, region and the texts of the columns of the documents with these keys."""
+        cells = Cells(self._layout, self._collections, name)
+        for rows in self._batches(name) if keys else ():
+            for region, texts, _ in rows:
+                key = cells.key_of(texts)
+                if key in keys:
+                    yield key, region, tuple(texts[: len(cells.columns)])
 
     def _batches(self, name: str) -> Iterator[list[tuple[str | None, Sequence[str | None], str]]]:
         """Yield batches of rows: the region, the cells, the digest."""

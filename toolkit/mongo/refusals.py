@@ -7,7 +7,6 @@ from typing import Any
 
 import bson
 
-from toolkit.findings import Code, Finding
 from toolkit.layout import Layout
 from toolkit.mongo.arrays import Array
 from toolkit.mongo.documents import Json
@@ -17,6 +16,7 @@ from toolkit.mongo.shape import DocumentShape, Field
 from toolkit.mongo.source import SourceReader, quoted
 from toolkit.mongo.strings import Bytes, String
 from toolkit.mongo.values import ValueRefused
+from toolkit.refusal import Offender, Refusal
 
 #: The server's limit of a document, in bytes.
 LARGEST = 16 << 20
@@ -29,18 +29,13 @@ _LONG = 1_000
 
 
 def refused_values(
-    source: SourceReader,
-    connection: Any,
-    server: str,
-    layout: Layout,
-    collections: CollectionsLayout,
-) -> Iterator[Finding]:
-    """Yield one finding for each column with cells that are refused, with every key.
+    source: SourceReader, connection: Any, layout: Layout, collections: CollectionsLayout
+) -> Iterator[Refusal]:
+    """Yield one refusal for each column with cells that are refused, with every row.
 
     Args:
         source: under an open snapshot.
         connection: a reader of it.
-        server: the target's name in findings.
         layout: the decisions.
         collections: the same, spelled out.
     """
@@ -58,33 +53,27 @@ def refused_values(
         if not predicates:
             continue
         counts = source.count_matching(connection, name, predicates)
+        shared = name in layout.shared
         for (field, predicate), count in zip(asked, counts, strict=False):
             if count:
-                keys = source.keys_matching(connection, name, predicate)
-                detail = f"{field.column}: {field.bson.refusal}"
-                yield Finding(
-                    Code.value_refused, server, name, count=count, keys=tuple(keys), detail=detail
-                )
+                offenders = source.matching(connection, name, predicate)
+                reason = f"{field.column}: {field.bson.refusal}"
+                yield Refusal(name, reason, tuple(offenders), shared)
         if suspicious and counts[-1]:
             encoder = RowEncoder(layout, collections, name)
-            keys = sorted(_too_large(source, connection, name, encoder, suspicious))
-            if keys:
-                detail = f"a document above MongoDB's {LARGEST >> 20} MB"
-                yield Finding(
-                    Code.value_refused,
-                    server,
-                    name,
-                    count=len(keys),
-                    keys=tuple(keys),
-                    detail=detail,
-                )
+            large = sorted(
+                _too_large(source, connection, name, encoder, suspicious), key=lambda one: one.key
+            )
+            if large:
+                reason = f"a document above MongoDB's {LARGEST >> 20} MB"
+                yield Refusal(name, reason, tuple(large), shared)
 
 
 def _too_large(
     source: SourceReader, connection: Any, name: str, encoder: RowEncoder, predicate: str
-) -> Iterator[str]:
+) -> Iterator[Offender]:
     for batch in source.rows_matching(connection, name, encoder.expressions, predicate):
-        for key, *row in batch:
+        for key, client, *row in batch:
             try:
                 found = encoder.documents([row])
             except ValueRefused:
@@ -92,7 +81,7 @@ def _too_large(
                 continue
             document = next(iter(found.values()))[0]
             if len(bson.encode(document)) > LARGEST:
-                yield str(key)
+                yield Offender(str(key), tuple(client) if client else None)
 
 
 def _size(shape: DocumentShape) -> str | None:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from toolkit.journal import Chunk
+from toolkit.refusal import Offender
 
 
 class SourceReader(Protocol):
@@ -29,14 +30,17 @@ class SourceReader(Protocol):
         """Return how many rows match each predicate."""
         ...
 
-    def keys_matching(self, connection: Any, name: str, predicate: str) -> list[str]:
-        """Return the key of every row that matches."""
+    def matching(self, connection: Any, name: str, predicate: str) -> list[Offender]:
+        """Return every row that matches."""
         ...
 
     def rows_matching(
         self, connection: Any, name: str, expressions: Sequence[str], predicate: str
     ) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield the rows that match, as :meth:`rows` does, with the key as text in front."""
+        """Yield the rows that match, as :meth:`rows` does.
+
+        In front of each stand its key as text, and the key of its client as an array or NULL.
+        """
         ...
 
 

@@ -7,9 +7,11 @@ that carries its epoch: a run that was overtaken cannot write any more.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from bson.binary import Binary
@@ -20,10 +22,11 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from toolkit import __version__
-from toolkit.errors import LockNotObtained, Refused
-from toolkit.journal import Chunk, Run, State
+from toolkit.errors import LockNotObtained
+from toolkit.journal import Chunk, Decisions, Run, State
 from toolkit.mongo.lock import JOURNAL, whoami
 from toolkit.mongo.session import Document, MongoSession
+from toolkit.refusal import Left
 
 _BATCH = 10_000
 
@@ -42,13 +45,14 @@ class Store:
         database = session.database(JOURNAL)
         self._migrations: Collection[Document] = database["migrations"]
         self._chunks: Collection[Document] = database["chunks"]
+        self._quarantine: Collection[Document] = database["quarantine"]
 
     def run(self) -> Run | None:
         """Return how far the migration has come, ``None`` if it never started."""
         found = self._migrations.find_one({"_id": self.target})
         return _run(found) if found else None
 
-    def begin(self, fingerprint: str, chunks: Iterable[Chunk]) -> Run:
+    def begin(self, decisions: Decisions, chunks: Iterable[Chunk]) -> Run:
         """Note the start of a migration with all of its chunks.
 
         Raises:
@@ -73,7 +77,8 @@ class Store:
             self._migrations.insert_one(
                 {
                     "_id": self.target,
-                    "fingerprint": fingerprint,
+                    # As text: its keys may be what MongoDB reads in its own way.
+                    "decisions": json.dumps(decisions),
                     "state": State.copying.value,
                     "epoch": 1,
                     "started_by": whoami(),
@@ -85,30 +90,20 @@ class Store:
         except errors.DuplicateKeyError:
             raise overtaken(self.target) from None
         self._migrations.update_one({"_id": self.target}, [{"$set": {"started_at": "$$NOW"}}])
-        return Run(State.copying, fingerprint, 1)
+        return Run(State.copying, decisions, 1)
 
-    def resume(self, fingerprint: str) -> Run:
-        """Note another start: whoever ran before may not write any more.
-
-        Raises:
-            Refused: the configuration is not the one that the migration was started with.
-        """
+    def resume(self) -> Run:
+        """Note another start: whoever ran before may not write any more."""
         found = self._migrations.find_one_and_update(
-            {"_id": self.target, "fingerprint": fingerprint},
-            {"$inc": {"epoch": 1}, "$set": {"sessions": []}},
+            {"_id": self.target}, {"$inc": {"epoch": 1}, "$set": {"sessions": []}}
         )
-        if found is None:
-            raise Refused(
-                f"the migration into {self.target!r} was started with another configuration",
-                hint="restore the regions, placement and rule that it was started with, or "
-                "start over: 'regionkit apply --revert', 'regionkit apply', then 'migrate'",
-            )
+        assert found is not None, "only a migration that was begun is resumed"
         self._end_sessions(found["sessions"])
         epoch = found["epoch"] + 1
         self._chunks.update_many(
             {"_id.target": self.target, "rows": None}, {"$set": {"epoch": epoch}}
         )
-        return Run(State(found["state"]), fingerprint, epoch)
+        return replace(_run(found), epoch=epoch)
 
     def _end_sessions(self, sessions: list[uuid.UUID]) -> None:
         """End the transactions that a killed run left open: they would hold locks for a minute."""
@@ -205,8 +200,30 @@ class Store:
         if result.matched_count != 1:
             raise overtaken(self.target)
 
+    def quarantine(self) -> list[Left]:
+        """Return the clients that were left out."""
+        found = self._quarantine.find({"_id.target": self.target}).sort("_id.client")
+        return [Left(tuple(one["_id"]["client"]), one["reason"]) for one in found]
+
+    def leave(self, left: Iterable[Left], epoch: int) -> None:
+        """Note the clients that are left out, instead of those that were before.
+
+        Raises:
+            LockNotObtained: a newer run has taken over.
+        """
+        if self._migrations.find_one({"_id": self.target, "epoch": epoch}) is None:
+            raise overtaken(self.target)
+        self._quarantine.delete_many({"_id.target": self.target})
+        documents = [
+            {"_id": {"target": self.target, "client": list(one.client)}, "reason": one.reason}
+            for one in left
+        ]
+        for start in range(0, len(documents), _BATCH):
+            self._quarantine.insert_many(documents[start : start + _BATCH])
+
     def forget(self) -> None:
         """Drop the target's entries, after its collections are gone."""
+        self._quarantine.delete_many({"_id.target": self.target})
         self._migrations.delete_one({"_id": self.target})
         self._chunks.delete_many({"_id.target": self.target})
 
@@ -223,7 +240,7 @@ class Store:
 
 
 def _run(document: Document) -> Run:
-    return Run(State(document["state"]), document["fingerprint"], document["epoch"])
+    return Run(State(document["state"]), json.loads(document["decisions"]), document["epoch"])
 
 
 def overtaken(target: str) -> LockNotObtained:

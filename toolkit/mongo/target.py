@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from toolkit.config import Configuration
-from toolkit.digest import Digest, RowDigest
+from toolkit.digest import Digest, DigestForm, Md5, RowDigest
 from toolkit.errors import Refused, sampled
 from toolkit.findings import Finding
-from toolkit.journal import Chunk, Run, State
+from toolkit.journal import Chunk, Decisions, Run, State
 from toolkit.layout import Layout
 from toolkit.mongo import invariants, load
 from toolkit.mongo.audit import Audit
@@ -22,6 +22,7 @@ from toolkit.mongo.refusals import refused_values
 from toolkit.mongo.session import MongoSession, connect, require_transactions, translated
 from toolkit.mongo.source import SourceReader
 from toolkit.mongo.store import Store
+from toolkit.refusal import Left, Refusal
 
 
 class MongoTarget:
@@ -38,6 +39,9 @@ class MongoTarget:
     """
 
     backend = "mongo"
+
+    #: Rows that are copied at a time.
+    chunk_rows = 25_000
 
     def __init__(
         self, url: str, layout: Layout, project: Configuration, *, lease: float = LEASE
@@ -119,11 +123,9 @@ class MongoTarget:
                     hint="empty these collections, or name another database in [target.mongo]",
                 )
 
-    def values_refused(self, source: SourceReader, connection: Any) -> list[Finding]:
+    def values_refused(self, source: SourceReader, connection: Any) -> list[Refusal]:
         """Return the cells that BSON cannot hold, and the rows above the size of a document."""
-        return list(
-            refused_values(source, connection, self._server, self._layout, self._collections)
-        )
+        return list(refused_values(source, connection, self._layout, self._collections))
 
     def run(self) -> Run | None:
         """Return how far the migration has come; ``None`` if it never started."""
@@ -135,15 +137,31 @@ class MongoTarget:
         with self._open("read the journal") as session:
             return Store(session, self._name).chunks()
 
-    def begin(self, fingerprint: str, chunks: Sequence[Chunk]) -> Run:
+    def begin(self, decisions: Decisions, chunks: Sequence[Chunk]) -> Run:
         """Note the start of a migration."""
         with self._open("write the journal") as session:
-            return Store(session, self._name).begin(fingerprint, chunks)
+            return Store(session, self._name).begin(decisions, chunks)
 
-    def resume(self, fingerprint: str) -> Run:
+    def resume(self) -> Run:
         """Note another start of a migration."""
         with self._open("write the journal") as session:
-            return Store(session, self._name).resume(fingerprint)
+            return Store(session, self._name).resume()
+
+    def quarantine(self) -> list[Left]:
+        """Return the clients that were left out."""
+        with self._open("read the journal") as session:
+            return Store(session, self._name).quarantine()
+
+    def leave(self, left: Sequence[Left], run: Run) -> None:
+        """Note the clients that are left out."""
+        with self._open("write the journal") as session:
+            Store(session, self._name).leave(left, run.epoch)
+
+    def reconcile(
+        self, source: SourceReader, connection: Any, run: Run, progress: Callable[[str], None]
+    ) -> list[Chunk]:
+        """Take out what is not the source's any more; return the chunks to copy again."""
+        return []
 
     def prepare(self, run: Run) -> None:
         """Take the indexes out of the way."""
@@ -171,7 +189,11 @@ class MongoTarget:
 
     # Verification ------------------------------------------------------------------------------
 
-    def canonical(self, name: str) -> list[str]:
+    def digest_form(self, connection: Any) -> DigestForm:
+        """Return how rows become digests: by their canonical texts."""
+        return Md5()
+
+    def canonical(self, name: str, form: DigestForm) -> list[str]:
         """Return canonical texts of a source table's columns, over alias ``t``."""
         return self._cells(name).expressions()
 
@@ -179,15 +201,26 @@ class MongoTarget:
         """Return which of the canonical cells are the key."""
         return self._cells(name).key
 
+    def columns(self, name: str) -> list[str]:
+        """Return the columns of a table that the canonical cells are of."""
+        return self._cells(name).columns
+
+    def cells(
+        self, name: str, keys: Sequence[tuple[str | None, ...]]
+    ) -> Iterator[tuple[tuple[str | None, ...], str | None, tuple[str | None, ...]]]:
+        """Yield key, region and canonical texts of the columns of the documents with these keys."""
+        with self._open(f"read {name}") as session:
+            yield from self._digests(session).cells(name, set(keys))
+
     def _cells(self, name: str) -> Cells:
         return Cells(self._layout, self._collections, name)
 
-    def digests(self, name: str) -> dict[str | None, Digest]:
+    def digests(self, name: str, form: DigestForm) -> dict[str | None, Digest]:
         """Return the digest of a table of the target per region."""
         with self._open(f"read {name}") as session:
             return self._digests(session).per_region(name)
 
-    def row_digests(self, name: str) -> Iterator[RowDigest]:
+    def row_digests(self, name: str, form: DigestForm) -> Iterator[RowDigest]:
         """Yield the digest of every row of a table of the target."""
         with self._open(f"read {name}") as session:
             yield from self._digests(session).per_row(name)

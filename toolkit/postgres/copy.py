@@ -1,7 +1,7 @@
 """Copying chunks from the source into the layout ``tables``.
 
 Within one database the rows never leave the server (``insert ... select``); to another one they go
-as a COPY stream that Python hands on without looking into it.
+as a binary COPY stream that Python hands on without looking into it.
 """
 
 from __future__ import annotations
@@ -46,10 +46,18 @@ class Copier:
         schema: of the layout.
         run: the run whose epoch the checkpoints carry.
         same_database: whether source and target are one database.
+        settings: of every session that writes.
     """
 
     def __init__(
-        self, source: Source, url: str, schema: str, run: Run, *, same_database: bool
+        self,
+        source: Source,
+        url: str,
+        schema: str,
+        run: Run,
+        *,
+        same_database: bool,
+        settings: dict[str, str],
     ) -> None:
         self._source = source
         self._layout: Layout = source.layout
@@ -58,23 +66,26 @@ class Copier:
         self._run = run
         self._store = Store(schema)
         self._same_database = same_database
+        self._settings = settings
 
     @contextmanager
     def worker(self) -> Iterator[Worker]:
         """Open what one worker needs."""
         with ExitStack() as stack:
             target = stack.enter_context(session.connect(self._url, role="postgres"))
+            session.set_for_session(target, self._settings)
             reader = None
             if not self._same_database:
                 reader = stack.enter_context(self._source.reader())
             yield Worker(self, target, reader)
 
+    @session.retried
     def copy(
         self, target: session.Connection, reader: session.Connection | None, chunk: Chunk
     ) -> int:
         """Copy one chunk and its checkpoint in one transaction; return how many rows."""
         shape = self._shape(chunk.table)
-        select = self._source.select(chunk.table, shape.expressions, chunk)
+        select = self._source.select(chunk.table, shape.expressions, [chunk])
         try:
             target.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             if reader is None:
@@ -88,6 +99,9 @@ class Copier:
             self._store.checkpoint(target, chunk, self._run.epoch, rows)
             target.execute("COMMIT")
         except RegionkitError:
+            _roll_back(target)
+            raise
+        except session.PASSING:
             _roll_back(target)
             raise
         except psycopg.Error as error:
@@ -116,9 +130,9 @@ class Copier:
     ) -> int:
         with reader.cursor() as reading, target.cursor() as writing:
             with (
-                reading.copy(f"COPY ({select}) TO STDOUT") as rows,
+                reading.copy(f"COPY ({select}) TO STDOUT (FORMAT binary)") as rows,
                 writing.copy(
-                    f"COPY {shape.target} ({ddl.columns(shape.columns)}) FROM STDIN"
+                    f"COPY {shape.target} ({ddl.columns(shape.columns)}) FROM STDIN (FORMAT binary)"
                 ) as sink,
             ):
                 for block in rows:

@@ -13,7 +13,9 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from toolkit.config import Configuration
 from toolkit.errors import ConnectionFailed, LockNotObtained, Refused, RegionkitError
 from toolkit.postgres import ddl
 
@@ -32,6 +34,8 @@ _PINNED = {
     "xmloption": "content",
     "row_security": "off",
     "standard_conforming_strings": "on",
+    # Compiling what runs once costs more than it saves.
+    "jit": "off",
 }
 
 
@@ -107,6 +111,23 @@ def translate(error: psycopg.Error) -> RegionkitError:
     )
 
 
+#: Errors after which the same transaction may well succeed.
+PASSING = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.LockNotAvailable,
+)
+
+#: Runs a transaction again, the whole of it, after an error that passes: a few times, with a
+#: jittered wait, so that two who are in each other's way do not meet again.
+retried = retry(
+    retry=retry_if_exception_type(PASSING),
+    wait=wait_random_exponential(multiplier=0.1, max=2.0),
+    stop=stop_after_attempt(6),
+    reraise=True,
+)
+
+
 def require_target_version(connection: Connection) -> None:
     """Refuse a server on which moving a client would be wrong.
 
@@ -119,6 +140,18 @@ def require_target_version(connection: Connection) -> None:
             "between partitions by a cascading key is right from 15 on",
             hint="use PostgreSQL 15 or later as the target",
         )
+
+
+def work_settings(project: Configuration) -> dict[str, str]:
+    """Return the memory that a session which reads or writes many rows may use."""
+    migrate = project.file.migrate
+    return {"work_mem": migrate.work_mem, "maintenance_work_mem": migrate.maintenance_work_mem}
+
+
+def set_for_session(connection: Connection, settings: dict[str, str]) -> None:
+    """Set parameters until the end of the session."""
+    for name, value in settings.items():
+        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
 
 
 def set_for_transaction(connection: Connection, settings: dict[str, str]) -> None:

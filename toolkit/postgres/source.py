@@ -1,194 +1,38 @@
-"""Reading the source: which region every row belongs to, in ranges of keys, under one snapshot.
+"""Reading the source under one snapshot: rows, digests and counts, whole or by ranges of keys.
 
-The region of a row is computed from the source alone, by joins along its home path up to the root
-and the operator's rule there. Copying and verification both ask here, each with expressions of its
-own for the columns.
+Copying and verification both ask here, each with expressions of its own for the columns; where a
+row belongs is computed by ``toolkit.postgres.regions``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 from sqlalchemy import Computed
 
-from toolkit.config import Configuration, RegionRule
-from toolkit.digest import Digest, RowDigest
+from toolkit.config import Configuration
+from toolkit.digest import Digest, DigestForm, RowDigest
 from toolkit.errors import Interrupted, UsageError
-from toolkit.journal import Chunk, Key
+from toolkit.journal import Chunk, Key, in_order, ranges
 from toolkit.layout import Layout
-from toolkit.placement import ForeignKey
-from toolkit.postgres import ddl, digest, session
+from toolkit.postgres import changes, ddl, digest, session
+from toolkit.postgres.regions import Joined, RegionQuery
+from toolkit.refusal import Offender
 
 #: Rows that are fetched first, at most, and the bytes of text that a batch should come to.
 _FIRST_FETCH, _FETCH, _FETCH_BYTES = 100, 5_000, 8 << 20
 
+#: Tables of at most so many rows are cut exactly; of larger ones a sample of the keys tells where.
+_EXACT = 100_000
+_SAMPLES_PER_CHUNK = 500
 
-@dataclass(frozen=True)
-class Refusal:
-    """Rows that cannot be placed.
-
-    Attributes:
-        table: key of the table.
-        reason: why, with the value where there is one.
-        keys: every key, as PostgreSQL prints it.
-    """
-
-    table: str
-    reason: str
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Joined:
-    """The FROM clause that tells the region of every row of a table.
-
-    Attributes:
-        sql: the table with alias ``t``, and every join that is needed.
-        region: expression for the region of the row, ``NULL`` for a global table.
-        references: expression for the region of each foreign reference, in the placement's order.
-        root: alias of the client's row, ``None`` for a global table.
-        targets: alias of the row that each foreign reference leads to.
-    """
-
-    sql: str
-    region: str
-    references: dict[ForeignKey, str]
-    root: str | None
-    targets: dict[ForeignKey, str]
-
-
-class RegionQuery:
-    """Composes SQL that tells the region of every row. Pure.
-
-    Args:
-        layout: the decisions.
-        project: the rule of the root.
-    """
-
-    def __init__(self, layout: Layout, project: Configuration) -> None:
-        self._layout = layout
-        self._schema = layout.default_schema or "public"
-        self._rule = project.file.root.region
-        self._map = project.region_map
-        self._clients = project.clients()
-
-    def table(self, key: str) -> str:
-        """Return the qualified name of a table of the source."""
-        return ddl.quote(self._schema, self._layout.table(key).name)
-
-    def source_table(self, name: str) -> str:
-        """Return the table that the rows of ``name`` come from: the root, for the link."""
-        return self._layout.placement.root if name == self._layout.link else name
-
-    def joined(self, key: str) -> Joined:
-        """Return the FROM clause of a table."""
-        placed = self._layout.placement[key]
-        joins = [f"{self.table(key)} AS t"]
-        region, root = "NULL::text", None
-        if placed.regional:
-            region, root = self._region(key, "t", "h", joins)
-            if placed.orphans is not None and placed.home is not None:
-                missing = " OR ".join(f"t.{ddl.quote(c)} IS NULL" for c in placed.home.columns)
-                region = f"CASE WHEN {missing} THEN {ddl.literal(placed.orphans)} ELSE {region} END"
-        references: dict[ForeignKey, str] = {}
-        targets: dict[ForeignKey, str] = {}
-        for number, reference in enumerate(placed.foreign_references):
-            alias = targets[reference] = f"f{number}"
-            joins.append(self._join(reference, "t", alias))
-            references[reference], _ = self._region(reference.target, alias, f"{alias}_", joins)
-        return Joined(" ".join(joins), region, references, root, targets)
-
-    def _join(self, reference: ForeignKey, alias: str, target: str) -> str:
-        condition = " AND ".join(
-            f"{alias}.{ddl.quote(column)} = {target}.{ddl.quote(target_column)}"
-            for column, target_column in zip(
-                reference.columns, reference.target_columns, strict=True
-            )
-        )
-        return f"LEFT JOIN {self.table(reference.target)} AS {target} ON {condition}"
-
-    def _region(self, key: str, alias: str, prefix: str, joins: list[str]) -> tuple[str, str]:
-        """Return a row's region and the alias of its client; append the joins that they need."""
-        for number, hop in enumerate(self._layout.placement[key].home_path):
-            joins.append(self._join(hop, alias, f"{prefix}{number}"))
-            alias = f"{prefix}{number}"
-        return self._rule_expression(alias, prefix, joins), alias
-
-    def _rule_expression(self, root: str, prefix: str, joins: list[str]) -> str:
-        rule = self._rule
-        if rule.sql is not None:
-            region = f"(SELECT ({rule.sql})::text FROM (SELECT {root}.*) AS root)"
-        elif self._clients is not None:
-            region = self._listed(root, prefix, joins)
-        else:
-            column = self._column(root, prefix, joins)
-            cases = " ".join(
-                f"WHEN {ddl.literal(value)} THEN {ddl.literal(code)}"
-                for value, code in self._map.items()
-            )
-            region = f"CASE {column}::text {cases} END" if cases else "NULL::text"
-        if rule.default is not None:
-            key = ddl.quote(self._layout.root.primary_key[0])
-            default = ddl.literal(rule.default)
-            # Only where there is a client: the default is no home for rows without one.
-            region = f"CASE WHEN {root}.{key} IS NOT NULL THEN coalesce({region}, {default}) END"
-        return region
-
-    def _listed(self, root: str, prefix: str, joins: list[str]) -> str:
-        """Join the operator's list of clients."""
-        assert self._clients is not None
-        keys = self._layout.root.primary_key
-        alias = f"{prefix}list"
-        columns = list(zip(*self._clients, strict=True)) or [()] * (len(keys) + 1)
-        arrays = ", ".join(
-            f"ARRAY[{', '.join(map(ddl.literal, values))}]::text[]" for values in columns
-        )
-        names = ", ".join(f"k{number}" for number in range(len(keys)))
-        condition = " AND ".join(
-            f"{root}.{ddl.quote(key)}::text = {alias}.k{number}" for number, key in enumerate(keys)
-        )
-        joins.append(f"LEFT JOIN unnest({arrays}) AS {alias}({names}, region) ON {condition}")
-        return f"{alias}.region"
-
-    def value(self) -> str | None:
-        """Return the column of a client (alias ``t``) that decides, if it is a column."""
-        return None if self._rule.column is None else self._column("t", "h", [])
-
-    @property
-    def rule(self) -> RegionRule:
-        """The operator's rule."""
-        return self._rule
-
-    def _column(self, root: str, prefix: str, joins: list[str]) -> str:
-        """Return the column that the rule names, after its hops over foreign keys."""
-        assert self._rule.column is not None
-        *hops, last = self._rule.column.split(".")
-        alias, key = root, self._layout.placement.root
-        for number, hop in enumerate(hops):
-            found = [
-                reference
-                for reference in self._layout.placement[key].roles
-                if reference.columns == (hop,)
-            ]
-            if not found:
-                raise UsageError(
-                    f"[root.region] column: {hop!r} of {key!r} is not a foreign key",
-                    details=[str(reference) for reference in self._layout.placement[key].roles],
-                    hint="name hops over foreign-key columns, then a column: a_id.b_id.country",
-                )
-            target = f"{prefix}p{number}"
-            joins.append(self._join(found[0], alias, target))
-            alias, key = target, found[0].target
-        if last not in self._layout.table(key).columns:
-            raise UsageError(
-                f"[root.region] column: {key!r} has no column {last!r}",
-                details=[", ".join(self._layout.table(key).columns.keys())],
-                hint="name one of these columns",
-            )
-        return f"{alias}.{ddl.quote(last)}"
+#: Keys that are looked up in one statement.
+_KEYS = 5_000
 
 
 def order_columns(layout: Layout, key: str) -> tuple[str, ...]:
@@ -205,6 +49,19 @@ def copied_columns(layout: Layout, key: str) -> tuple[str, ...]:
     )
 
 
+@dataclass(frozen=True)
+class Moment:
+    """When a snapshot was taken.
+
+    Attributes:
+        lsn: the position in the source's log.
+        time: the server's.
+    """
+
+    lsn: str
+    time: datetime
+
+
 class Source:
     """The source under one exported snapshot, which every reader shares.
 
@@ -212,6 +69,12 @@ class Source:
         url: of the source.
         layout: the decisions.
         project: the rule of the root.
+
+    Attributes:
+        left: the clients in quarantine: their rows are not there for whoever reads here.
+        leaves_unplaced: whether rows without a region are not there either.
+        footprints: of every table, from just before the snapshot.
+        moment: when the last snapshot was taken.
     """
 
     def __init__(self, url: str, layout: Layout, project: Configuration) -> None:
@@ -219,16 +82,30 @@ class Source:
         self.layout = layout
         self.query = RegionQuery(layout, project)
         self.snapshot: str | None = None
+        self.left: Collection[Key] = ()
+        self.leaves_unplaced = False
+        self.footprints: dict[str, changes.Footprint] = {}
+        self.moment: Moment | None = None
+        self._project = project
+        self._oldest = 0
+        self._settings = session.work_settings(project)
+        self._key_types: dict[str, tuple[str, ...]] = {}
 
     @contextmanager
     def open(self) -> Iterator[Source]:
         """Hold one snapshot for as long as the block runs."""
         with session.connect(self.url, role="source") as connection:
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+            # Before the snapshot: a table that is truncated in between must not pass unnoticed.
+            self.footprints = changes.footprints(connection, self._tables())
+            self._begin(connection)
+            row = connection.execute(
+                "SELECT pg_export_snapshot(), pg_snapshot_xmin(pg_current_snapshot())::xid::text, "
+                "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() "
+                "ELSE pg_current_wal_lsn() END::text, clock_timestamp()"
+            ).fetchone()
             assert row is not None
-            self.snapshot = str(row[0])
-            self._holder = connection
+            self.snapshot, self._oldest = str(row[0]), int(row[1])
+            self.moment = Moment(str(row[2]), row[3])
             self._check_rule(connection)
             try:
                 yield self
@@ -243,8 +120,12 @@ class Source:
         if self.query.rule.sql is None:
             return
         joined = self.query.joined(self.layout.placement.root)
-        with _blaming_the_rule():
+        with blaming_the_rule():
             connection.execute(f"EXPLAIN SELECT {joined.region} FROM {joined.sql}")
+
+    def _begin(self, connection: session.Connection) -> None:
+        session.set_for_session(connection, self._settings)
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     @contextmanager
     def reader(self) -> Iterator[session.Connection]:
@@ -255,7 +136,7 @@ class Source:
                 would mix two states of the source.
         """
         with session.connect(self.url, role="source") as connection:
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self._begin(connection)
             self.adopt(connection)
             try:
                 yield connection
@@ -270,11 +151,58 @@ class Source:
             raise Interrupted("the source's snapshot is closed", hint="run the command again")
         try:
             connection.execute(f"SET TRANSACTION SNAPSHOT {ddl.literal(self.snapshot)}")
-        except psycopg.errors.InvalidParameterValue:
+        except (psycopg.errors.InvalidParameterValue, psycopg.errors.UndefinedObject):
             raise Interrupted(
                 "the session that holds the source's snapshot is gone",
                 hint="run the same command again: it takes a new snapshot and goes on",
             ) from None
+
+    def _tables(self) -> dict[str, str]:
+        return {key: self.query.table(key) for key in self.layout.placement.tables}
+
+    def changes(
+        self, chunks: Sequence[Chunk], workers: int, progress: Callable[[str], None]
+    ) -> tuple[list[changes.Changed], Moment]:
+        """Compare the source as it is now with what this snapshot sees.
+
+        Args:
+            chunks: all chunks of the migration.
+            workers: how many tables at a time.
+            progress: called with each table.
+
+        Returns:
+            What has changed, and the moment at which it was looked at.
+        """
+        now = Source(self.url, self.layout, self._project)
+        now.left, now.leaves_unplaced = self.left, self.leaves_unplaced
+
+        def compare(key: str) -> changes.Changed | None:
+            what = changes.reshaped(self.footprints[key], now.footprints[key])
+            if what:
+                return changes.Changed(key, what)
+            progress(key)
+            with self.reader() as before, now.reader() as after:
+                if not changes.looks_changed(before, after, self.query.table(key), self._oldest):
+                    return None
+                mine = in_order(chunk for chunk in chunks if chunk.table == key)
+                form = changes.form_of(before)
+                cells = changes.canonical(self.layout, key, form)
+                one = self.chunk_digests(before, key, cells, form, mine)
+                other = now.chunk_digests(after, key, cells, form, mine)
+            differing = [chunk for chunk in mine if one[chunk] != other[chunk]]
+            if not differing:
+                return None
+            rows = [sum(each.rows for each in found.values()) for found in (one, other)]
+            return changes.Changed(
+                key,
+                changes.described(differing, *rows),
+                tuple(chunk.number for chunk in differing),
+            )
+
+        with now.open(), ThreadPoolExecutor(workers, "regionkit-changes") as pool:
+            assert now.moment is not None
+            found = [one for one in pool.map(compare, self._tables()) if one is not None]
+            return found, now.moment
 
     def same_database(self, other: session.Connection) -> bool:
         """Return whether another connection is to the source's own database.
@@ -292,13 +220,29 @@ class Source:
                 other.execute("SELECT pg_advisory_unlock(%s)", row)
             return not got[0]
 
-    # Reading ---------------------------------------------------------------------------------
+    # What is read ----------------------------------------------------------------------------
 
-    def select(self, name: str, expressions: Sequence[str], chunk: Chunk | None = None) -> str:
-        """Return a SELECT over alias ``t``.
+    def select(
+        self,
+        name: str,
+        expressions: Sequence[str],
+        chunks: Sequence[Chunk] | None = None,
+        *,
+        after: Sequence[str] = (),
+        where: str = "",
+    ) -> str:
+        """Return a SELECT over alias ``t``, without the rows that are in quarantine.
 
         Its columns are ``expressions``, then the region (unless the table is global), then the
-        regions of the foreign references in the placement's order (not for the link).
+        regions of the foreign references in the placement's order (not for the link), then
+        ``after``.
+
+        Args:
+            name: key of the table, or the name of the link.
+            expressions: over alias ``t``.
+            chunks: only the rows of these; ``None`` for all.
+            after: expressions that follow the regions.
+            where: one more condition.
         """
         key = self.query.source_table(name)
         joined = self.query.joined(key)
@@ -307,23 +251,53 @@ class Source:
             items.append(joined.region)
         if name != self.layout.link:
             items.extend(joined.references.values())
-        return f"SELECT {', '.join(items)} FROM {joined.sql}{self._where(key, chunk)}"
+        conditions = [self._in_chunks(key, chunks), self._kept(joined), where]
+        present = " AND ".join(f"({one})" for one in conditions if one)
+        return (
+            f"SELECT {', '.join([*items, *after])} FROM {joined.sql}"
+            f"{' WHERE ' if present else ''}{present}"
+        )
 
     def is_regional(self, name: str) -> bool:
         """Return whether the rows of a table, or the link, carry a region."""
         return self.layout.placement[self.query.source_table(name)].regional
 
-    def _where(self, key: str, chunk: Chunk | None) -> str:
-        if chunk is None or (chunk.lower is None and chunk.upper is None):
+    def _region_cell(self, name: str, canonical: Sequence[str]) -> int | None:
+        """Return the index of the region behind the cells of a table."""
+        return len(canonical) if self.is_regional(name) else None
+
+    def _kept(self, joined: Joined) -> str:
+        """Return the condition for a row to take part: it is not in quarantine."""
+        if joined.root is None:
+            return ""
+        conditions = []
+        if self.leaves_unplaced:
+            conditions.append(f"({joined.region}) IS NOT NULL")
+        if self.left:
+            columns = self.layout.root.primary_key
+            client = ", ".join(f"{joined.root}.{ddl.quote(column)}::text" for column in columns)
+            keys = ", ".join(f"({', '.join(map(ddl.literal, key))})" for key in self.left)
+            conditions.append(
+                f"NOT {self.query.is_client(joined.root)} OR ({client}) NOT IN (VALUES {keys})"
+            )
+        return " AND ".join(f"({one})" for one in conditions)
+
+    def _in_chunks(self, key: str, chunks: Sequence[Chunk] | None) -> str:
+        if chunks is None:
             return ""
         columns = order_columns(self.layout, key)
         left = ", ".join(f"t.{ddl.quote(column)}" for column in columns)
-        conditions = []
-        for bound, operator in ((chunk.lower, ">"), (chunk.upper, "<=")):
-            if bound is not None:
-                values = ", ".join(map(ddl.literal, bound))
-                conditions.append(f"({left}) {operator} ({values})")
-        return f" WHERE {' AND '.join(conditions)}"
+        found = []
+        for lower, upper in ranges(chunks):
+            bounds = [
+                f"({left}) {operator} ({', '.join(map(ddl.literal, bound))})"
+                for bound, operator in ((lower, ">"), (upper, "<="))
+                if bound is not None
+            ]
+            if not bounds:
+                return ""
+            found.append(" AND ".join(bounds))
+        return " OR ".join(f"({one})" for one in found) or "false"
 
     def rows(
         self,
@@ -333,7 +307,8 @@ class Source:
         chunk: Chunk | None = None,
     ) -> Iterator[list[tuple[object, ...]]]:
         """Yield batches of rows through a server-side cursor: bounded memory."""
-        yield from self._batches(connection, self.select(name, expressions, chunk))
+        chunks = None if chunk is None else [chunk]
+        yield from self._batches(connection, self.select(name, expressions, chunks))
 
     def _batches(
         self, connection: session.Connection, statement: str
@@ -352,33 +327,171 @@ class Source:
             ) from None
 
     def count(self, connection: session.Connection, name: str) -> int:
-        """Return how many rows a table has."""
+        """Return how many rows a table has, those in quarantine included."""
         table = self.query.table(self.query.source_table(name))
         row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
         assert row is not None
         return int(row[0])
 
-    def bounds(self, connection: session.Connection, name: str, chunk_rows: int) -> list[Key]:
-        """Return the upper key of every chunk but the last."""
+    def leave(self, clients: Collection[Key]) -> None:
+        """Take no notice of the rows of these clients, nor of rows that belong to nobody."""
+        self.left, self.leaves_unplaced = tuple(clients), True
+
+    def count_left(self, connection: session.Connection, name: str) -> int:
+        """Return how many rows of a table stay in quarantine."""
+        joined = self.query.joined(self.query.source_table(name))
+        kept = self._kept(joined)
+        if not kept:
+            return 0
+        row = connection.execute(
+            f"SELECT count(*) FROM {joined.sql} WHERE ({kept}) IS NOT TRUE"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def shape(self) -> dict[str, dict[str, str]]:
+        """Return the columns of every table as they were just before the snapshot, as JSON."""
+        return {key: dict(one.columns) for key, one in sorted(self.footprints.items())}
+
+    # Chunks ----------------------------------------------------------------------------------
+
+    def bounds(
+        self, connection: session.Connection, name: str, rows: int, chunk_rows: int
+    ) -> list[Key]:
+        """Return the upper key of every chunk but the last.
+
+        Args:
+            connection: a reader.
+            name: key of the table, or the name of the link.
+            rows: how many the table has.
+            chunk_rows: how many a chunk should have.
+        """
         key = self.query.source_table(name)
         columns = order_columns(self.layout, key)
-        if not columns:
+        count = -(-rows // chunk_rows)
+        if not columns or count < 2:
             return []
         keys = ", ".join(ddl.quote(column) for column in columns)
         texts = ", ".join(f"{ddl.quote(column)}::text" for column in columns)
-        rows = connection.execute(
+        sample, every = "", chunk_rows
+        if rows > _EXACT:
+            wanted = count * _SAMPLES_PER_CHUNK
+            if wanted < rows:
+                sample = f" TABLESAMPLE SYSTEM ({100 * wanted / rows:.6f}) REPEATABLE (0)"
+                every = _SAMPLES_PER_CHUNK
+        numbered = connection.execute(
             f"SELECT {texts} FROM (SELECT {keys}, row_number() OVER (ORDER BY {keys}) AS n, "
-            f"count(*) OVER () AS total FROM {self.query.table(key)}) AS numbered "
-            f"WHERE n % {chunk_rows:d} = 0 AND n < total ORDER BY n"
+            f"count(*) OVER () AS total FROM {self.query.table(key)}{sample}) AS numbered "
+            f"WHERE n % {every:d} = 0 AND n < total ORDER BY n"
         ).fetchall()
-        return [tuple(str(value) for value in row) for row in rows]
+        return [tuple(str(value) for value in row) for row in numbered]
+
+    def _bucket(self, connection: session.Connection, key: str, chunks: Sequence[Chunk]) -> str:
+        """Return SQL for the place among ``chunks``, in the order of keys, that a row is in.
+
+        ``width_bucket`` counts the bounds up to a key; a key that is a bound belongs below it.
+        """
+        bounds = [chunk.upper for chunk in chunks if chunk.upper is not None]
+        columns = order_columns(self.layout, key)
+        if not bounds or not columns:
+            return "0"
+        if key not in self._key_types:
+            self._key_types[key] = self._types(connection, key, columns)
+        types = self._key_types[key]
+
+        def value(bound: Key) -> str:
+            parts = [
+                f"{ddl.literal(text)}{type_}" for text, type_ in zip(bound, types, strict=True)
+            ]
+            return parts[0] if len(parts) == 1 else f"ROW({', '.join(parts)})"
+
+        names = [f"t.{ddl.quote(column)}" for column in columns]
+        row = names[0] if len(names) == 1 else f"ROW({', '.join(names)})"
+        array = f"ARRAY[{', '.join(map(value, bounds))}]"
+        return f"width_bucket({row}, {array}) - ({row} = ANY ({array}))::int"
+
+    def _types(
+        self, connection: session.Connection, key: str, columns: Sequence[str]
+    ) -> tuple[str, ...]:
+        rows = connection.execute(
+            "SELECT a.attname, '::' || format_type(a.atttypid, a.atttypmod) || coalesce("
+            "' COLLATE ' || quote_ident(n.nspname) || '.' || quote_ident(c.collname), '') "
+            "FROM pg_attribute a LEFT JOIN pg_collation c ON c.oid = a.attcollation "
+            "LEFT JOIN pg_namespace n ON n.oid = c.collnamespace "
+            "WHERE a.attrelid = %s::regclass AND a.attnum > 0",
+            (self.query.table(key),),
+        ).fetchall()
+        found: Mapping[str, str] = dict(rows)
+        return tuple(found[column] for column in columns)
+
+    def chunks_of(
+        self,
+        connection: session.Connection,
+        name: str,
+        keys: Sequence[Key],
+        chunks: Sequence[Chunk],
+    ) -> set[Chunk]:
+        """Return which chunks hold rows with these keys.
+
+        Args:
+            connection: a reader.
+            name: key of the table, or the name of the link.
+            keys: as texts, in the order of the key's columns.
+            chunks: all chunks of the table, in the order of keys.
+        """
+        key = self.query.source_table(name)
+        columns = order_columns(self.layout, key)
+        if not columns:
+            return set(chunks)
+        bucket = self._bucket(connection, key, chunks)
+        texts = ", ".join(f"t.{ddl.quote(column)}::text" for column in columns)
+        found: set[Chunk] = set()
+        for start in range(0, len(keys), _KEYS):
+            values = ", ".join(
+                f"({', '.join(map(ddl.literal, one))})" for one in keys[start : start + _KEYS]
+            )
+            rows = connection.execute(
+                f"SELECT DISTINCT {bucket} FROM {self.query.table(key)} AS t "
+                f"WHERE ({texts}) IN (VALUES {values})"
+            )
+            found.update(chunks[row[0]] for row in rows)
+        return found
+
+    # Digests ---------------------------------------------------------------------------------
 
     def digests(
-        self, connection: session.Connection, name: str, canonical: Sequence[str]
+        self,
+        connection: session.Connection,
+        name: str,
+        canonical: Sequence[str],
+        form: DigestForm,
+        chunks: Sequence[Chunk] | None = None,
     ) -> dict[str | None, Digest]:
-        """Return the digest of a table per region, over ``canonical`` texts of its columns."""
-        region = len(canonical) if self.is_regional(name) else None
-        return digest.per_region(connection, self.select(name, canonical), region)
+        """Return the digest of a table per region, over ``canonical`` cells of its columns."""
+        statement = self.select(name, canonical, chunks)
+        return digest.per_region(connection, statement, self._region_cell(name, canonical), form)
+
+    def chunk_digests(
+        self,
+        connection: session.Connection,
+        name: str,
+        canonical: Sequence[str],
+        form: DigestForm,
+        chunks: Sequence[Chunk],
+    ) -> dict[Chunk, Digest]:
+        """Return the digest of each of a table's chunks.
+
+        Args:
+            connection: a reader.
+            name: key of the table, or the name of the link.
+            canonical: cells of the columns, over alias ``t``.
+            form: how a row becomes a digest.
+            chunks: all chunks of the table, in the order of keys.
+        """
+        bucket = self._bucket(connection, self.query.source_table(name), chunks)
+        statement = self.select(name, canonical, after=[bucket])
+        found = digest.per_group(connection, statement, form)
+        return {chunk: found.get(place, Digest()) for place, chunk in enumerate(chunks)}
 
     def row_digests(
         self,
@@ -386,10 +499,35 @@ class Source:
         name: str,
         canonical: Sequence[str],
         key_cells: Sequence[int],
+        form: DigestForm,
+        chunks: Sequence[Chunk] | None = None,
     ) -> Iterator[RowDigest]:
         """Yield the digest of every row of a table."""
-        region = len(canonical) if self.is_regional(name) else None
-        yield from digest.per_row(connection, self.select(name, canonical), region, key_cells)
+        statement = self.select(name, canonical, chunks)
+        region = self._region_cell(name, canonical)
+        yield from digest.per_row(connection, statement, region, key_cells, form)
+
+    def cells(
+        self,
+        connection: session.Connection,
+        name: str,
+        canonical: Sequence[str],
+        key_cells: Sequence[int],
+        keys: Sequence[tuple[str | None, ...]],
+    ) -> Iterator[tuple[str | None, ...]]:
+        """Yield the cells of the rows with these keys, the regions last."""
+        if not keys or not key_cells:
+            return
+        names = ", ".join(f"({canonical[number]})::text" for number in key_cells)
+        values = ", ".join(
+            f"({', '.join(ddl.literal(part or '') for part in key)})" for key in keys
+        )
+        shown = [f"({cell})::text" for cell in canonical]
+        yield from connection.execute(
+            self.select(name, shown, where=f"({names}) IN (VALUES {values})")
+        )
+
+    # Rows that match a condition -------------------------------------------------------------
 
     def count_matching(
         self, connection: session.Connection, name: str, predicates: Sequence[str]
@@ -401,14 +539,15 @@ class Source:
         assert row is not None
         return [int(count) for count in row]
 
-    def keys_matching(self, connection: session.Connection, name: str, predicate: str) -> list[str]:
-        """Return the key, as PostgreSQL prints it, of every row that matches a predicate."""
+    def matching(self, connection: session.Connection, name: str, predicate: str) -> list[Offender]:
+        """Return every row that matches a predicate over alias ``t``."""
         key = self.query.source_table(name)
+        joined = self.query.joined(key)
         rows = connection.execute(
-            f"SELECT {self._shown_key(key)} AS key FROM {self.query.table(key)} AS t "
+            f"SELECT {self.shown_key(key)} AS key, {self.client_of(joined)} FROM {joined.sql} "
             f"WHERE {predicate} ORDER BY key"
         ).fetchall()
-        return [str(row[0]) for row in rows]
+        return [Offender(str(shown), tuple(client) if client else None) for shown, client in rows]
 
     def rows_matching(
         self,
@@ -417,88 +556,30 @@ class Source:
         expressions: Sequence[str],
         predicate: str,
     ) -> Iterator[list[tuple[object, ...]]]:
-        """Yield the rows that match a predicate, as :meth:`rows` does, their key in front."""
-        shown = self._shown_key(self.query.source_table(name))
-        statement = self.select(name, [shown, *expressions])
-        yield from self._batches(connection, f"{statement} WHERE {predicate}")
+        """Yield the rows that match a predicate, as :meth:`rows` does.
 
-    def _shown_key(self, key: str) -> str:
+        In front of each stand its key as text, and the key of its client as an array or NULL.
+        """
+        key = self.query.source_table(name)
+        front = [self.shown_key(key), self.client_of(self.query.joined(key))]
+        yield from self._batches(
+            connection, self.select(name, [*front, *expressions], where=predicate)
+        )
+
+    def client_of(self, joined: Joined) -> str:
+        """Return SQL for the key of the client that a row belongs to, NULL if to none."""
+        if joined.root is None:
+            return "NULL::text[]"
+        return (
+            f"CASE WHEN {self.query.is_client(joined.root)} THEN {self.query.client(joined.root)} "
+            "END"
+        )
+
+    def shown_key(self, key: str) -> str:
+        """Return SQL for the key of a row of alias ``t`` as one text."""
         columns = order_columns(self.layout, key)
         shown = " || ', ' || ".join(f"t.{ddl.quote(column)}::text" for column in columns)
         return shown or "t.ctid::text"
-
-    # Before anything is written --------------------------------------------------------------
-
-    def refusals(self, connection: session.Connection, codes: Sequence[str]) -> list[Refusal]:
-        """Return every row that cannot be placed, grouped by the reason.
-
-        Rows of a client that is refused are not listed again: they follow the client.
-        """
-        found = self._clients_without_region(connection, codes)
-        for key in self.layout.placement.tables:
-            found.extend(self._dangling(connection, key))
-        return found
-
-    def _clients_without_region(
-        self, connection: session.Connection, codes: Sequence[str]
-    ) -> list[Refusal]:
-        key = self.layout.placement.root
-        joined = self.query.joined(key)
-        value = self.query.value()
-        reason = f"coalesce('region ' || quote_literal({joined.region}), 'no region')"
-        if value is not None:
-            column = ddl.literal(f"{self.query.rule.column} ")
-            reason = f"{column} || coalesce('= ' || quote_literal({value}::text), 'is NULL')"
-        known = ", ".join(map(ddl.literal, codes))
-        unplaced = f"({joined.region}) IS NULL OR ({joined.region}) NOT IN ({known})"
-        if self.query.rule.sql is None:
-            return self._listed(connection, key, reason, joined, unplaced)
-        with _blaming_the_rule():
-            return self._listed(connection, key, reason, joined, unplaced)
-
-    def _dangling(self, connection: session.Connection, key: str) -> list[Refusal]:
-        """List rows whose home path or foreign reference leads nowhere."""
-        placed = self.layout.placement[key]
-        joined = self.query.joined(key)
-        found: list[Refusal] = []
-        if placed.home is not None:
-            missing = " OR ".join(f"t.{ddl.quote(c)} IS NULL" for c in placed.home.columns)
-            client = ddl.quote(self.layout.root.primary_key[0])
-            columns = ", ".join(placed.home.columns)
-            nobody = ddl.literal(f"belongs to no client: {columns} leads nowhere")
-            null = ddl.literal(f"belongs to no client: {columns} is NULL")
-            found += self._listed(
-                connection,
-                key,
-                f"CASE WHEN {missing} THEN {null} ELSE {nobody} END",
-                joined,
-                f"{joined.root}.{client} IS NULL AND ({joined.region}) IS NULL",
-            )
-        for reference, alias in joined.targets.items():
-            present = " AND ".join(f"t.{ddl.quote(c)} IS NOT NULL" for c in reference.columns)
-            found += self._listed(
-                connection,
-                key,
-                ddl.literal(f"{reference} leads nowhere"),
-                joined,
-                f"{present} AND {alias}.{ddl.quote(reference.target_columns[0])} IS NULL",
-            )
-        return found
-
-    def _listed(
-        self,
-        connection: session.Connection,
-        key: str,
-        reason: str,
-        joined: Joined,
-        condition: str,
-    ) -> list[Refusal]:
-        shown = self._shown_key(key)
-        rows = connection.execute(
-            f"SELECT {reason}, array_agg({shown} ORDER BY {shown}) FROM {joined.sql} "
-            f"WHERE {condition} GROUP BY 1 ORDER BY 1"
-        ).fetchall()
-        return [Refusal(key, str(why), tuple(keys)) for why, keys in rows]
 
 
 def _next_fetch(batch: Sequence[Sequence[object]]) -> int:
@@ -511,7 +592,7 @@ def _next_fetch(batch: Sequence[Sequence[object]]) -> int:
 
 
 @contextmanager
-def _blaming_the_rule() -> Iterator[None]:
+def blaming_the_rule() -> Iterator[None]:
     """Say that ``[root.region] sql`` is wrong where the server cannot evaluate it."""
     try:
         yield

@@ -1,32 +1,42 @@
 """The journal of migrations in the target, schema ``regionkit``.
 
 A chunk's checkpoint commits in the same transaction as its rows, and only for the run whose epoch
-it carries: a run that was overtaken cannot write any more.
+the fence carries: a run that was overtaken cannot write any more. Checkpoint and fence are rows of
+their own, because a worker within the source's database writes under the snapshot that it copies
+from, and may not touch a row that was changed since: only a newer run changes the fence.
 """
 
 from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.types.json import Jsonb
 
 from toolkit import __version__
-from toolkit.errors import LockNotObtained, Refused
-from toolkit.journal import Chunk, Run, State
+from toolkit.errors import LockNotObtained
+from toolkit.journal import Chunk, Decisions, Run, State
 from toolkit.postgres.environment import JOURNAL_SCHEMA
 from toolkit.postgres.session import Connection
+from toolkit.refusal import Left
 
 _DDL = f"""
 CREATE SCHEMA IF NOT EXISTS {JOURNAL_SCHEMA};
 CREATE TABLE IF NOT EXISTS {JOURNAL_SCHEMA}.migration (
   target text PRIMARY KEY,
-  fingerprint text NOT NULL,
+  decisions jsonb NOT NULL,
   state text NOT NULL,
-  epoch bigint NOT NULL,
   started_by text NOT NULL,
   version text NOT NULL,
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   finished_at timestamptz
+);
+CREATE TABLE IF NOT EXISTS {JOURNAL_SCHEMA}.fence (
+  target text PRIMARY KEY REFERENCES {JOURNAL_SCHEMA}.migration ON DELETE CASCADE,
+  epoch bigint NOT NULL
 );
 CREATE TABLE IF NOT EXISTS {JOURNAL_SCHEMA}.chunk (
   target text NOT NULL REFERENCES {JOURNAL_SCHEMA}.migration ON DELETE CASCADE,
@@ -35,22 +45,52 @@ CREATE TABLE IF NOT EXISTS {JOURNAL_SCHEMA}.chunk (
   number integer NOT NULL,
   lower_key text[],
   upper_key text[],
-  epoch bigint NOT NULL,
-  rows bigint,
-  finished_at timestamptz,
   PRIMARY KEY (target, server, table_name, number)
+);
+CREATE TABLE IF NOT EXISTS {JOURNAL_SCHEMA}.checkpoint (
+  target text NOT NULL,
+  server text NOT NULL,
+  table_name text NOT NULL,
+  number integer NOT NULL,
+  epoch bigint NOT NULL,
+  rows bigint NOT NULL,
+  xid bigint NOT NULL,
+  finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (target, server, table_name, number),
+  FOREIGN KEY (target, server, table_name, number)
+    REFERENCES {JOURNAL_SCHEMA}.chunk ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS {JOURNAL_SCHEMA}.quarantine (
+  target text NOT NULL REFERENCES {JOURNAL_SCHEMA}.migration ON DELETE CASCADE,
+  client text[] NOT NULL,
+  reason text NOT NULL,
+  PRIMARY KEY (target, client)
 );
 CREATE TABLE IF NOT EXISTS {JOURNAL_SCHEMA}.taken_down (
   target text NOT NULL REFERENCES {JOURNAL_SCHEMA}.migration ON DELETE CASCADE,
   number integer NOT NULL,
   kind text NOT NULL,
   table_name text NOT NULL,
+  other_table text,
   name text NOT NULL,
   statements text NOT NULL,
   leaves jsonb NOT NULL,
   PRIMARY KEY (target, number)
 );
 """
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What the journal says of a copied chunk.
+
+    Attributes:
+        rows: how many were copied.
+        xid: of the transaction that copied them, as ``xmin`` of each of them shows it.
+    """
+
+    rows: int
+    xid: int
 
 
 class Store:
@@ -81,25 +121,26 @@ class Store:
         if not self.exists(connection):
             return None
         row = connection.execute(
-            f"SELECT state, fingerprint, epoch FROM {JOURNAL_SCHEMA}.migration WHERE target = %s",
+            f"SELECT state, decisions, epoch FROM {JOURNAL_SCHEMA}.migration "
+            f"JOIN {JOURNAL_SCHEMA}.fence USING (target) WHERE target = %s",
             (self.target,),
         ).fetchone()
         return Run(State(row[0]), row[1], row[2]) if row else None
 
-    def begin(self, connection: Connection, fingerprint: str, chunks: Iterable[Chunk]) -> Run:
+    def begin(self, connection: Connection, decisions: Decisions, chunks: Iterable[Chunk]) -> Run:
         """Note the start of a migration with all of its chunks."""
         with connection.transaction():
             connection.execute(
                 f"INSERT INTO {JOURNAL_SCHEMA}.migration "
-                "(target, fingerprint, state, epoch, started_by, version) "
-                "VALUES (%s, %s, %s, 1, %s, %s)",
-                (self.target, fingerprint, State.copying, operator(), __version__),
+                "(target, decisions, state, started_by, version) VALUES (%s, %s, %s, %s, %s)",
+                (self.target, Jsonb(decisions), State.copying, operator(), __version__),
             )
+            connection.execute(f"INSERT INTO {JOURNAL_SCHEMA}.fence VALUES (%s, 1)", (self.target,))
             with connection.cursor() as cursor:
                 cursor.executemany(
                     f"INSERT INTO {JOURNAL_SCHEMA}.chunk "
-                    "(target, server, table_name, number, lower_key, upper_key, epoch) "
-                    "VALUES (%s, %s, %s, %s, %s, %s, 1)",
+                    "(target, server, table_name, number, lower_key, upper_key) "
+                    "VALUES (%s, %s, %s, %s, %s, %s)",
                     [
                         (
                             self.target,
@@ -112,54 +153,42 @@ class Store:
                         for chunk in chunks
                     ],
                 )
-        return Run(State.copying, fingerprint, 1)
+        return Run(State.copying, decisions, 1)
 
-    def resume(self, connection: Connection, fingerprint: str) -> Run:
-        """Note another start: whoever ran before may not write any more.
-
-        Raises:
-            Refused: the configuration is not the one that the migration was started with.
-        """
-        with connection.transaction():
-            row = connection.execute(
-                f"UPDATE {JOURNAL_SCHEMA}.migration SET epoch = epoch + 1 "
-                "WHERE target = %s RETURNING state, fingerprint, epoch",
-                (self.target,),
-            ).fetchone()
-            assert row is not None
-            if row[1] != fingerprint:
-                raise Refused(
-                    f"the migration into {self.target!r} was started with another configuration",
-                    hint="restore the regions, placement and rule that it was started with, or "
-                    "start over: 'regionkit apply --revert', 'regionkit apply', then 'migrate'",
-                )
-            connection.execute(
-                f"UPDATE {JOURNAL_SCHEMA}.chunk SET epoch = %s "
-                "WHERE target = %s AND finished_at IS NULL",
-                (row[2], self.target),
-            )
-        return Run(State(row[0]), row[1], row[2])
+    def resume(self, connection: Connection) -> Run:
+        """Note another start: whoever ran before may not write any more."""
+        connection.execute(
+            f"UPDATE {JOURNAL_SCHEMA}.fence SET epoch = epoch + 1 WHERE target = %s", (self.target,)
+        )
+        run = self.run(connection)
+        assert run is not None
+        return run
 
     def chunks(self, connection: Connection) -> list[tuple[Chunk, int | None]]:
         """Return every chunk with its rows, ``None`` for one that is not copied yet."""
+        return [(chunk, done.rows if done else None) for chunk, done in self._done(connection)]
+
+    def copied(self, connection: Connection) -> dict[Chunk, Checkpoint]:
+        """Return the checkpoint of every chunk that is copied."""
+        return {chunk: done for chunk, done in self._done(connection) if done is not None}
+
+    def _done(self, connection: Connection) -> Iterator[tuple[Chunk, Checkpoint | None]]:
         rows = connection.execute(
-            "SELECT server, table_name, number, lower_key, upper_key, rows "
-            f"FROM {JOURNAL_SCHEMA}.chunk WHERE target = %s ORDER BY table_name, number",
+            "SELECT c.server, c.table_name, c.number, c.lower_key, c.upper_key, d.rows, d.xid "
+            f"FROM {JOURNAL_SCHEMA}.chunk c LEFT JOIN {JOURNAL_SCHEMA}.checkpoint d "
+            "USING (target, server, table_name, number) WHERE c.target = %s "
+            "ORDER BY c.table_name, c.number",
             (self.target,),
         ).fetchall()
-        return [
-            (
-                Chunk(
-                    server,
-                    table,
-                    number,
-                    tuple(lower) if lower else None,
-                    tuple(upper) if upper else None,
-                ),
-                copied,
+        for server, table, number, lower, upper, copied, xid in rows:
+            chunk = Chunk(
+                server,
+                table,
+                number,
+                tuple(lower) if lower else None,
+                tuple(upper) if upper else None,
             )
-            for server, table, number, lower, upper, copied in rows
-        ]
+            yield chunk, None if copied is None else Checkpoint(copied, xid)
 
     def checkpoint(self, connection: Connection, chunk: Chunk, epoch: int, rows: int) -> None:
         """Note a copied chunk, in the caller's transaction.
@@ -167,36 +196,83 @@ class Store:
         Raises:
             LockNotObtained: a newer run has taken over; the caller's transaction must not commit.
         """
-        cursor = connection.execute(
-            f"UPDATE {JOURNAL_SCHEMA}.chunk SET rows = %s, finished_at = clock_timestamp() "
-            "WHERE target = %s AND server = %s AND table_name = %s AND number = %s "
-            "AND epoch = %s AND finished_at IS NULL",
-            (
-                rows,
-                self.target,
-                chunk.server,
-                chunk.table,
-                chunk.number,
-                epoch,
-            ),
+        self.fence(connection, epoch)
+        connection.execute(
+            f"INSERT INTO {JOURNAL_SCHEMA}.checkpoint "
+            "(target, server, table_name, number, epoch, rows, xid) "
+            "VALUES (%s, %s, %s, %s, %s, %s, pg_current_xact_id()::xid::text::bigint)",
+            (self.target, chunk.server, chunk.table, chunk.number, epoch, rows),
         )
-        if cursor.rowcount != 1:
+
+    def reopen(self, connection: Connection, chunk: Chunk, epoch: int) -> None:
+        """Note, in the caller's transaction, that a chunk is to be copied again.
+
+        Raises:
+            LockNotObtained: a newer run has taken over; the caller's transaction must not commit.
+        """
+        self.fence(connection, epoch)
+        connection.execute(
+            f"DELETE FROM {JOURNAL_SCHEMA}.checkpoint "
+            "WHERE target = %s AND server = %s AND table_name = %s AND number = %s",
+            (self.target, chunk.server, chunk.table, chunk.number),
+        )
+
+    def fence(self, connection: Connection, epoch: int) -> None:
+        """Keep a newer run from taking over before the caller's transaction ends.
+
+        Raises:
+            LockNotObtained: one has already.
+        """
+        try:
+            row = connection.execute(
+                f"SELECT FROM {JOURNAL_SCHEMA}.fence WHERE target = %s AND epoch = %s FOR SHARE",
+                (self.target, epoch),
+            ).fetchone()
+        except psycopg.errors.SerializationFailure:
+            # Under an older snapshot it is an error to lock what has changed since.
+            row = None
+        if row is None:
             raise overtaken(self.target)
 
-    def advance(self, connection: Connection, state: State, epoch: int) -> None:
-        """Note that the migration has come further.
+    def quarantine(self, connection: Connection) -> list[Left]:
+        """Return the clients that were left out."""
+        rows = connection.execute(
+            f"SELECT client, reason FROM {JOURNAL_SCHEMA}.quarantine WHERE target = %s "
+            "ORDER BY client",
+            (self.target,),
+        ).fetchall()
+        return [Left(tuple(client), reason) for client, reason in rows]
+
+    def leave(self, connection: Connection, left: Iterable[Left], epoch: int) -> None:
+        """Note the clients that are left out, instead of those that were before.
 
         Raises:
             LockNotObtained: a newer run has taken over.
         """
-        cursor = connection.execute(
-            f"UPDATE {JOURNAL_SCHEMA}.migration SET state = %s, "
-            "finished_at = CASE WHEN %s THEN clock_timestamp() END "
-            "WHERE target = %s AND epoch = %s",
-            (state, state is State.finished, self.target, epoch),
-        )
-        if cursor.rowcount != 1:
-            raise overtaken(self.target)
+        with connection.transaction():
+            self.fence(connection, epoch)
+            connection.execute(
+                f"DELETE FROM {JOURNAL_SCHEMA}.quarantine WHERE target = %s", (self.target,)
+            )
+            with connection.cursor() as cursor:
+                cursor.executemany(
+                    f"INSERT INTO {JOURNAL_SCHEMA}.quarantine VALUES (%s, %s, %s)",
+                    [(self.target, list(one.client), one.reason) for one in left],
+                )
+
+    def advance(self, connection: Connection, state: State, epoch: int) -> None:
+        """Note that the migration has come further, or that it copies again.
+
+        Raises:
+            LockNotObtained: a newer run has taken over.
+        """
+        with connection.transaction():
+            self.fence(connection, epoch)
+            connection.execute(
+                f"UPDATE {JOURNAL_SCHEMA}.migration SET state = %s, "
+                "finished_at = CASE WHEN %s THEN clock_timestamp() END WHERE target = %s",
+                (state, state is State.finished, self.target),
+            )
 
     def forget(self, connection: Connection) -> None:
         """Drop the target's entries, after its tables are gone."""

@@ -7,13 +7,15 @@ at any point leaves either the object or its entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 from toolkit.errors import Interrupted
-from toolkit.postgres import ddl
+from toolkit.postgres import ddl, session
 from toolkit.postgres.environment import JOURNAL_SCHEMA
 from toolkit.postgres.session import Connection, first_line
 
@@ -28,16 +30,44 @@ _LEAVES = """(
   WHERE tree.level > 0
 )"""
 
+
+@dataclass(frozen=True)
+class Down:
+    """An object that was taken down.
+
+    Attributes:
+        number: in the order of dropping.
+        kind: ``foreign key``, ``trigger``, ``index`` or ``key``.
+        table: that it is of.
+        other: the table that a foreign key references.
+        name: its own.
+        statements: what creates it.
+        leaves: name and comment of an index's partitions, by the table that each is on.
+    """
+
+    number: int
+    kind: str
+    table: str
+    other: str | None
+    name: str
+    statements: str
+    leaves: Mapping[str, tuple[str, str | None]]
+
+
+#: What can be created at the same time, in the order in which it must be: a foreign key needs the
+#: key that it references, and a trigger would slow all others down.
+_STAGES = (("key", "index"), ("foreign key",), ("trigger",))
+
 #: Objects of the layout's own tables; those of partitions follow their parents. The order is the
 #: order of dropping: foreign keys before the keys that they reference.
 _OBJECTS = f"""
-SELECT 1 AS rank, 'foreign key' AS kind, c.relname, o.conname, pg_get_constraintdef(o.oid),
-       obj_description(o.oid, 'pg_constraint'), NULL::text, NULL::jsonb
-FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
+SELECT 1 AS rank, 'foreign key' AS kind, c.relname, r.relname, o.conname,
+       pg_get_constraintdef(o.oid), obj_description(o.oid, 'pg_constraint'), NULL::text, NULL::jsonb
+FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid JOIN pg_class r ON r.oid = o.confrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND o.contype = 'f' AND o.conparentid = 0
 UNION ALL
-SELECT 2, 'trigger', c.relname, t.tgname,
+SELECT 2, 'trigger', c.relname, NULL, t.tgname,
        pg_get_triggerdef(t.oid)
        || CASE t.tgenabled WHEN 'O' THEN ''
           ELSE format('; ALTER TABLE %%s %%s TRIGGER %%I', c.oid::regclass,
@@ -48,7 +78,7 @@ FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND NOT t.tgisinternal
 UNION ALL
-SELECT 3, 'index', c.relname, i.relname,
+SELECT 3, 'index', c.relname, NULL, i.relname,
        replace(pg_get_indexdef(i.oid), quote_ident(i.relname) || ' ON ONLY ',
                quote_ident(i.relname) || ' ON '),
        NULL, obj_description(i.oid, 'pg_class'), {_LEAVES.format(index="i.oid")}
@@ -56,22 +86,29 @@ FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.conindid = i.oid)
 UNION ALL
-SELECT CASE o.contype WHEN 'p' THEN 5 ELSE 4 END, 'key', c.relname, o.conname,
+SELECT CASE o.contype WHEN 'p' THEN 5 ELSE 4 END, 'key', c.relname, NULL, o.conname,
        pg_get_constraintdef(o.oid), obj_description(o.oid, 'pg_constraint'),
        obj_description(o.conindid, 'pg_class'), {_LEAVES.format(index="o.conindid")}
 FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND o.contype IN ('p', 'u', 'x')
-ORDER BY 1, 3, 4
+ORDER BY 1, 3, 5
 """
 
 
-def take_down(connection: Connection, schema: str) -> int:
+def take_down(connection: Connection, schema: str, note: Callable[[], None]) -> int:
     """Drop foreign keys, triggers, indexes and keys of a layout; return how many.
 
     What is down already stays down: the numbers go on after the entries that exist.
+
+    Args:
+        connection: to the target.
+        schema: of the layout.
+        note: called within the transaction: it notes that there is a load, and raises where a newer
+            run has taken over.
     """
     with connection.transaction():
+        note()
         connection.execute("SELECT set_config('search_path', '', true)")
         row = connection.execute(
             f"SELECT coalesce(max(number), 0) FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s",
@@ -80,15 +117,14 @@ def take_down(connection: Connection, schema: str) -> int:
         assert row is not None
         first = int(row[0]) + 1
         objects = connection.execute(_OBJECTS, {"schema": schema}).fetchall()
-        for number, (_, kind, table, name, definition, comment, on_index, leaves) in enumerate(
-            objects, first
-        ):
+        for number, row in enumerate(objects, first):
+            _, kind, table, other, name, definition, comment, on_index, leaves = row
             statements = _create(schema, kind, table, name, definition)
             statements += _comment(schema, kind, table, name, comment)
             statements += _comment(schema, "index", table, name, on_index)
             connection.execute(
-                f"INSERT INTO {JOURNAL_SCHEMA}.taken_down VALUES (%s, %s, %s, %s, %s, %s, %s)",
-                (schema, number, kind, table, name, statements, Jsonb(leaves or {})),
+                f"INSERT INTO {JOURNAL_SCHEMA}.taken_down VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+                (schema, number, kind, table, other, name, statements, Jsonb(leaves or {})),
             )
             connection.execute(_drop(schema, kind, table, name))
     return len(objects)
@@ -111,47 +147,128 @@ def remaining(connection: Connection, schema: str) -> int:
 
 
 def put_back(
-    connection: Connection, schema: str, *, progress: Callable[[str], None] = lambda _: None
+    connect: Callable[[], Connection],
+    schema: str,
+    *,
+    fence: Callable[[Connection], None],
+    workers: int = 1,
+    weights: Mapping[str, int] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Create everything that is down, in the reverse order; return how many.
+    """Create everything that is down; return how many.
 
     Each object comes back in a transaction of its own: one that fails leaves those before it in
-    place, and itself in the journal.
+    place, and itself in the journal. Objects of different tables are created at the same time.
+
+    Args:
+        connect: opens a connection; each worker has its own.
+        schema: of the layout.
+        fence: called within each transaction; it raises where a newer run has taken over.
+        workers: how many objects at a time.
+        weights: rows of each table; what takes longest begins first.
+        progress: called with what begins.
 
     Raises:
         Interrupted: the data do not fit a constraint; the error names it.
     """
-    done = 0
-    while True:
-        row = connection.execute(
-            "SELECT number, kind, table_name, name, statements, leaves "
-            f"FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s ORDER BY number DESC LIMIT 1",
-            (schema,),
-        ).fetchone()
-        if row is None:
-            return done
-        number, kind, table, name, statements, leaves = row
-        progress(f"{kind} {name}")
+    with connect() as connection:
+        left = [
+            Down(*row)
+            for row in connection.execute(
+                "SELECT number, kind, table_name, other_table, name, statements, leaves "
+                f"FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s ORDER BY number DESC",
+                (schema,),
+            ).fetchall()
+        ]
+    idle: list[Connection] = []
+
+    def create(one: Down) -> None:
+        connection = idle.pop() if idle else connect()
         try:
-            with connection.transaction():
-                connection.execute("SELECT set_config('search_path', '', true)")
-                connection.execute(statements)
-                _restore_leaves(connection, schema, name, leaves)
-                connection.execute(
-                    f"DELETE FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s AND number = %s",
-                    (schema, number),
-                )
-        except psycopg.Error as error:
-            raise Interrupted(
-                f"{kind} {name!r} of {table!r} does not fit the data: {first_line(error)}",
-                hint="mend the source, then start over: 'regionkit apply --revert', "
-                "'regionkit apply', 'regionkit migrate'",
-            ) from None
-        done += 1
+            _put_back(connection, schema, one, fence)
+        finally:
+            idle.append(connection)
+
+    weights = weights or {}
+    left.sort(key=lambda one: -weights.get(one.table, 0))
+    done = 0
+    try:
+        with ThreadPoolExecutor(workers, thread_name_prefix="regionkit-index") as pool:
+            running: dict[Future[None], Down] = {}
+            while left or running:
+                while len(running) < workers:
+                    one = startable(left, list(running.values()))
+                    if one is None:
+                        break
+                    left.remove(one)
+                    progress(f"{one.kind} {one.name}")
+                    running[pool.submit(create, one)] = one
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    del running[future]
+                    future.result()
+                    done += 1
+    finally:
+        for connection in idle:
+            connection.close()
+    return done
+
+
+def startable(left: Sequence[Down], running: Sequence[Down]) -> Down | None:
+    """Return the first object that can be created beside those that are being created. Pure.
+
+    ``ALTER TABLE`` keeps others off its table, and ``ADD FOREIGN KEY`` off the one that it
+    references (PostgreSQL documentation, "Explicit Locking"); two indexes of one partitioned table
+    deadlock on its partitions. ``None`` if there is none yet.
+    """
+    stages = [next(n for n, kinds in enumerate(_STAGES) if one.kind in kinds) for one in left]
+    for place, one in enumerate(left):
+        if stages[place] > min(stages):
+            continue
+        if any(
+            other.kind not in _STAGES[stages[place]]
+            or (
+                ({one.table, one.other} & {other.table, other.other} - {None})
+                and not one.kind == other.kind == "index"
+            )
+            for other in running
+        ):
+            continue
+        return one
+    return None
+
+
+@session.retried
+def _put_back(
+    connection: Connection, schema: str, one: Down, fence: Callable[[Connection], None]
+) -> None:
+    try:
+        with connection.transaction():
+            fence(connection)
+            connection.execute("SELECT set_config('search_path', '', true)")
+            connection.execute(one.statements)
+            _restore_leaves(connection, schema, one.name, one.leaves)
+            connection.execute(
+                f"DELETE FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s AND number = %s",
+                (schema, one.number),
+            )
+    except (psycopg.errors.IntegrityError, psycopg.DataError) as error:
+        raise Interrupted(
+            f"{one.kind} {one.name!r} of {one.table!r} does not fit the data: {first_line(error)}",
+            hint="mend the source, then start over: 'regionkit apply --revert', "
+            "'regionkit apply', 'regionkit migrate'",
+        ) from None
+    except session.PASSING:
+        raise
+    except psycopg.Error as error:
+        raise Interrupted(
+            f"{one.kind} {one.name!r} of {one.table!r} was not created: {first_line(error)}",
+            hint="run 'regionkit migrate --resume': it goes on with what is missing",
+        ) from None
 
 
 def _restore_leaves(
-    connection: Connection, schema: str, name: str, leaves: dict[str, tuple[str, str | None]]
+    connection: Connection, schema: str, name: str, leaves: Mapping[str, tuple[str, str | None]]
 ) -> None:
     """Give the partitions of an index the names and comments that they had."""
     if not leaves:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 
 import psycopg
 
 from toolkit.config import Configuration
-from toolkit.digest import Digest, RowDigest
+from toolkit.digest import Digest, DigestForm, Md5, RowDigest
 from toolkit.errors import Refused
 from toolkit.findings import Code, Finding, sampled_keys
-from toolkit.journal import Chunk, Run, State
+from toolkit.journal import Chunk, Decisions, Run, State, in_order
 from toolkit.layout import Layout
 from toolkit.postgres import ddl, digest, inspect, session, takedown
 from toolkit.postgres.audit import Audit, key_tables, sequences
@@ -20,6 +21,11 @@ from toolkit.postgres.layout import build
 from toolkit.postgres.session import Connection
 from toolkit.postgres.source import Source, order_columns
 from toolkit.postgres.store import Store
+from toolkit.refusal import Left, Refusal
+from toolkit.types import postgres_type
+
+#: A key as canonical texts.
+Key = tuple[str | None, ...]
 
 
 class PostgresTarget:
@@ -39,6 +45,8 @@ class PostgresTarget:
         self._schema = project.target_schema
         self._server = layout.topology.server(self.backend)
         self._store = Store(self._schema)
+        self._workers = project.file.migrate.workers
+        self._settings = session.work_settings(project)
 
     @property
     def server(self) -> str:
@@ -50,8 +58,17 @@ class PostgresTarget:
         """Where the rows go, for messages."""
         return f"schema {self._schema!r}"
 
+    #: Rows that are copied in one transaction: few enough to lose little with one, many enough for
+    #: the joins that find their region to cost little.
+    chunk_rows = 250_000
+
     def _connect(self) -> Connection:
         return session.connect(self._url, role="postgres")
+
+    def _connect_to_work(self) -> Connection:
+        connection = self._connect()
+        session.set_for_session(connection, self._settings)
+        return connection
 
     def lock(self) -> AbstractContextManager[object]:
         """Hold the lock that keeps a second migration out."""
@@ -101,7 +118,7 @@ class PostgresTarget:
                     hint="empty these tables, or name another schema in [target.postgres]",
                 )
 
-    def values_refused(self, source: Source, connection: Connection) -> list[Finding]:
+    def values_refused(self, source: Source, connection: Connection) -> list[Refusal]:
         """Return nothing: PostgreSQL holds every value of PostgreSQL."""
         return []
 
@@ -115,21 +132,34 @@ class PostgresTarget:
         with self._connect() as connection:
             return self._store.chunks(connection)
 
-    def begin(self, fingerprint: str, chunks: Sequence[Chunk]) -> Run:
+    def begin(self, decisions: Decisions, chunks: Sequence[Chunk]) -> Run:
         """Note the start of a migration."""
         with self._connect() as connection:
             self._store.create(connection)
-            return self._store.begin(connection, fingerprint, chunks)
+            return self._store.begin(connection, decisions, chunks)
 
-    def resume(self, fingerprint: str) -> Run:
+    def resume(self) -> Run:
         """Note another start of a migration."""
         with self._connect() as connection:
-            return self._store.resume(connection, fingerprint)
+            return self._store.resume(connection)
+
+    def quarantine(self) -> list[Left]:
+        """Return the clients that were left out."""
+        with self._connect() as connection:
+            return self._store.quarantine(connection) if self._store.exists(connection) else []
+
+    def leave(self, left: Sequence[Left], run: Run) -> None:
+        """Note the clients that are left out."""
+        with self._connect() as connection:
+            self._store.leave(connection, left, run.epoch)
 
     def prepare(self, run: Run) -> None:
         """Take constraints, indexes and triggers out of the way."""
         with self._connect() as connection:
-            takedown.take_down(connection, self._schema)
+            takedown.take_down(connection, self._schema, lambda: self._copying(connection, run))
+
+    def _copying(self, connection: Connection, run: Run) -> None:
+        self._store.advance(connection, State.copying, run.epoch)
 
     @contextmanager
     def workers(
@@ -138,15 +168,94 @@ class PostgresTarget:
         """Return what opens a worker."""
         with self._connect() as connection:
             same = source.same_database(connection)
-        copier = Copier(source, self._url, self._schema, run, same_database=same)
+        copier = Copier(
+            source, self._url, self._schema, run, same_database=same, settings=self._settings
+        )
         yield copier.worker
+
+    def reconcile(
+        self,
+        source: Source,
+        connection: Connection,
+        run: Run,
+        progress: Callable[[str], None],
+    ) -> list[Chunk]:
+        """Take out the chunks whose rows are not the source's any more; return them.
+
+        The rows of a chunk were copied in one transaction, so each of them shows it as ``xmin``:
+        that tells a chunk's rows apart without an index, whatever their key.
+
+        Raises:
+            Refused: a table holds rows that no chunk brought.
+        """
+        changed: list[Chunk] = []
+        with self._connect_to_work() as target:
+            copied = self._store.copied(target)
+            form = digest.common_form(connection, target)
+            everything = [chunk for chunk, _ in self._store.chunks(target)]
+            for name in {chunk.table: None for chunk in everything}:
+                progress(name)
+                chunks = in_order(chunk for chunk in everything if chunk.table == name)
+                done = {chunk: copied[chunk] for chunk in chunks if chunk in copied}
+                with ThreadPoolExecutor(1, thread_name_prefix="regionkit-digest") as pool:
+                    reading = pool.submit(self._by_transaction, target, name, form)
+                    wanted = source.chunk_digests(
+                        connection, name, self.canonical(name, form), form, chunks
+                    )
+                    found = reading.result()
+                strangers = found.keys() - {one.xid for one in done.values()}
+                if strangers:
+                    rows = sum(found[xid].rows for xid in strangers)
+                    raise Refused(
+                        f"{name!r} of {self.place} holds {rows} row(s) that no migration copied",
+                        hint="somebody has written there: see which with 'regionkit verify', or "
+                        "start over: 'regionkit apply --revert', 'regionkit apply', then 'migrate'",
+                    )
+                changed += [
+                    chunk
+                    for chunk, one in done.items()
+                    if found.get(one.xid, Digest()) != wanted[chunk]
+                ]
+            for chunk in changed:
+                self._take_out(target, chunk, copied[chunk].xid, run)
+        return changed
+
+    def _by_transaction(
+        self, connection: Connection, name: str, form: DigestForm
+    ) -> dict[int, Digest]:
+        """Return the digest of a table's rows by the transaction that wrote them."""
+        statement, _ = self._select(name, form, "t.xmin::text::bigint")
+        return digest.per_group(connection, statement, form)
+
+    def _take_out(self, connection: Connection, chunk: Chunk, xid: int, run: Run) -> None:
+        name = self._table_name(chunk.table)
+        with connection.transaction():
+            session.set_for_transaction(connection, dict(ddl.move_row_settings()))
+            self._store.reopen(connection, chunk, run.epoch)
+            connection.execute(
+                f"DELETE FROM {ddl.quote(self._schema, name)} WHERE xmin = %s::text::xid", (xid,)
+            )
+
+    def _table_name(self, name: str) -> str:
+        return name if name == self._layout.link else self._layout.table(name).name
 
     def finish(self, run: Run, progress: Callable[[str], None]) -> None:
         """Fill key tables, put back what was taken down, set sequences."""
-        with self._connect() as connection:
+        with self._connect_to_work() as connection:
+            rows: dict[str, int] = {}
+            for chunk, done in self._store.copied(connection).items():
+                name = self._table_name(chunk.table)
+                rows[name] = rows.get(name, 0) + done.rows
             if run.state is State.copying:
                 self._fill_key_tables(connection, run, progress)
-            takedown.put_back(connection, self._schema, progress=progress)
+            takedown.put_back(
+                self._connect_to_work,
+                self._schema,
+                fence=lambda one: self._store.fence(one, run.epoch),
+                workers=self._workers,
+                weights=rows,
+                progress=progress,
+            )
             progress("sequences")
             self._set_sequences(connection)
             progress("statistics")
@@ -158,6 +267,7 @@ class PostgresTarget:
         self, connection: Connection, run: Run, progress: Callable[[str], None]
     ) -> None:
         with connection.transaction():
+            self._store.fence(connection, run.epoch)
             for name, (table, columns) in key_tables(self._layout).items():
                 progress(f"key table {name}")
                 connection.execute(f"TRUNCATE {ddl.quote(self._schema, name)}")
@@ -178,47 +288,99 @@ class PostgresTarget:
 
     # Verification ------------------------------------------------------------------------------
 
-    def canonical(self, name: str) -> list[str]:
-        """Return canonical texts of a source table's columns, over alias ``t``."""
-        return [digest.text_form(f"t.{ddl.quote(column)}") for column in self._columns(name)]
+    def digest_form(self, connection: Connection) -> DigestForm:
+        """Return the cheapest form of digest that the source and this server compute alike."""
+        with self._connect() as target:
+            return digest.common_form(connection, target)
+
+    def canonical(self, name: str, form: DigestForm) -> list[str]:
+        """Return canonical cells of a source table's columns, over alias ``t``."""
+        return [self._cell(name, column, form) for column in self.columns(name)]
+
+    def _cell(self, name: str, column: str, form: DigestForm) -> str:
+        if name == self._layout.link:
+            name = self._layout.placement.root
+        type_ = postgres_type(self._layout.table(name).columns[column].type)
+        return digest.cell(f"t.{ddl.quote(column)}", type_, form)
 
     def key_cells(self, name: str) -> list[int]:
         """Return which of the canonical cells are the key."""
         key = self._layout.placement.root if name == self._layout.link else name
-        columns = self._columns(name)
+        columns = self.columns(name)
         return [columns.index(column) for column in order_columns(self._layout, key)]
 
-    def _columns(self, name: str) -> list[str]:
+    def columns(self, name: str) -> list[str]:
+        """Return the columns of a table that the canonical cells are of."""
         if name == self._layout.link:
             return list(self._layout.link_columns)
         # Generated columns are compared too: the target computed them anew.
         return [column.name for column in self._layout.table(name).columns]
 
-    def _select(self, name: str) -> tuple[str, int | None]:
-        """Return a SELECT of canonical texts of what is in the target, and the region's index."""
+    def _select(self, name: str, form: DigestForm, *after: str) -> tuple[str, int | None]:
+        """Return a SELECT of canonical cells of what is in the target, and the region's index.
+
+        Args:
+            name: key of the table, or the name of the link.
+            form: how a row becomes a digest.
+            after: expressions over alias ``t`` that follow the cells.
+        """
         layout = self._layout
         if name == layout.link:
-            columns = [*layout.link_columns.values(), layout.region_column]
-            return digest.cells_of(ddl.quote(self._schema, name), columns), len(columns) - 1
-        placed = layout.placement[name]
-        columns = self._columns(name)
-        region = len(columns) if placed.regional else None
-        if placed.regional:
-            columns.append(layout.region_column)
-        columns += [layout.reference_columns[key] for key in placed.foreign_references]
-        return digest.cells_of(ddl.quote(self._schema, layout.table(name).name), columns), region
+            cells = [
+                digest.cell(
+                    f"t.{ddl.quote(link)}",
+                    postgres_type(layout.root.table.columns[column].type),
+                    form,
+                )
+                for column, link in layout.link_columns.items()
+            ]
+            region: int | None = len(cells)
+            more = [layout.region_column]
+        else:
+            placed = layout.placement[name]
+            cells = self.canonical(name, form)
+            region = len(cells) if placed.regional else None
+            more = [layout.region_column] if placed.regional else []
+            more += [layout.reference_columns[key] for key in placed.foreign_references]
+        cells += [f"t.{ddl.quote(column)}" for column in more]
+        items = ", ".join([*cells, *after])
+        table = ddl.quote(self._schema, self._table_name(name))
+        return f"SELECT {items} FROM {table} AS t", region
 
-    def digests(self, name: str) -> dict[str | None, Digest]:
+    def digests(self, name: str, form: DigestForm) -> dict[str | None, Digest]:
         """Return the digest of a table of the target per region."""
-        with self._connect() as connection:
-            statement, region = self._select(name)
-            return digest.per_region(connection, statement, region)
+        with self._connect_to_work() as connection:
+            statement, region = self._select(name, form)
+            return digest.per_region(connection, statement, region, form)
 
-    def row_digests(self, name: str) -> Iterator[RowDigest]:
+    def row_digests(self, name: str, form: DigestForm) -> Iterator[RowDigest]:
         """Yield the digest of every row of a table of the target."""
+        with self._connect_to_work() as connection:
+            statement, region = self._select(name, form)
+            yield from digest.per_row(connection, statement, region, self.key_cells(name), form)
+
+    def cells(self, name: str, keys: Sequence[Key]) -> Iterator[tuple[Key, str | None, Key]]:
+        """Yield key, region and canonical texts of the columns of the rows with these keys."""
+        key_cells = self.key_cells(name)
+        if not keys or not key_cells:
+            return
+        count = len(self.columns(name))
+        values = ", ".join(
+            f"({', '.join(ddl.literal(part or '') for part in key)})" for key in keys
+        )
         with self._connect() as connection:
-            statement, region = self._select(name)
-            yield from digest.per_row(connection, statement, region, self.key_cells(name))
+            # As texts, whatever the form of the digests.
+            statement, region = self._select(name, Md5())
+            names = [f"c{number}" for number in range(count + (region is not None))]
+            chosen = ", ".join(names[number] for number in key_cells)
+            # The regions of foreign references may follow.
+            rows = connection.execute(
+                f"SELECT * FROM ({statement}) AS t({', '.join(names)}) "
+                f"WHERE ({chosen}) IN (VALUES {values})"
+            )
+            for row in rows:
+                key = tuple(row[number] for number in key_cells)
+                yield key, row[region] if region is not None else None, tuple(row[:count])
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return rows per table and region; the empty string stands for global tables."""

@@ -1,0 +1,287 @@
+"""What is in the source and what of it cannot be moved: asked before anything is written.
+
+One pass over each table, along all of its foreign keys at once, counts its rows per region and
+those that are in the way; only where there are some does a second pass list their keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from sqlalchemy import PrimaryKeyConstraint, Table, UniqueConstraint
+
+from toolkit.journal import Key
+from toolkit.layout import Scope
+from toolkit.placement import ForeignKey, Role
+from toolkit.postgres import ddl
+from toolkit.postgres.regions import Joined
+from toolkit.postgres.session import Connection
+from toolkit.postgres.source import Source, blaming_the_rule
+from toolkit.refusal import Offender, Refusal
+from toolkit.types import postgres_type
+
+#: Bytes of a value of a type that always takes the same.
+_WIDTHS = {
+    "smallint": 2,
+    "integer": 4,
+    "bigint": 8,
+    "real": 4,
+    "double precision": 8,
+    "boolean": 1,
+    "uuid": 16,
+    "date": 4,
+    "time without time zone": 8,
+    "timestamp without time zone": 8,
+    "timestamp with time zone": 8,
+    "interval": 16,
+}
+#: Header and line pointer of a row (PostgreSQL documentation, "Database Page Layout").
+_ROW = 28
+
+
+@dataclass(frozen=True)
+class Census:
+    """What a table of the source holds.
+
+    Attributes:
+        rows: per region; the empty string stands for the rows of a global table, and for those
+            that have no region.
+        bytes: likewise, as they are stored, without indexes.
+        refusals: rows that cannot be placed.
+    """
+
+    rows: dict[str, int]
+    bytes: dict[str, int]
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Rows that would be in the way: a condition, and why as SQL text."""
+
+    reason: str
+    condition: str
+
+
+class Preflight:
+    """Asks one source. Writes nothing.
+
+    Args:
+        source: under an open snapshot.
+        codes: the regions.
+    """
+
+    def __init__(self, source: Source, codes: Sequence[str]) -> None:
+        self._source = source
+        self._layout = source.layout
+        self._query = source.query
+        self._codes = codes
+
+    def census(self, connection: Connection, key: str) -> Census:
+        """Count the rows of a table, and list those that cannot be placed.
+
+        Rows of a client that has no region are not listed: they follow the client.
+        """
+        joined = self._query.joined(key, every_key=True)
+        questions = list(self._questions(key, joined))
+        counts = "".join(
+            f", count(*) FILTER (WHERE {question.condition})" for question in questions
+        )
+        statement = (
+            f"SELECT coalesce(({joined.region})::text, ''), count(*), sum({self._bytes(key)})"
+            f"{counts} FROM {joined.sql} GROUP BY 1"
+        )
+        with blaming_the_rule() if self._query.rule.sql else nullcontext():
+            rows = connection.execute(statement).fetchall()
+        refusals = [
+            refusal
+            for number, question in enumerate(questions, 3)
+            if any(row[number] for row in rows)
+            for refusal in self._listed(connection, key, joined, question)
+        ]
+        refusals += self._duplicates(connection, key)
+        return Census(
+            {row[0]: int(row[1]) for row in rows},
+            {row[0]: int(row[2]) for row in rows},
+            tuple(refusals),
+        )
+
+    def _bytes(self, key: str) -> str:
+        """Return SQL for the bytes of a row of alias ``t``; what is stored apart counts too."""
+        fixed, varying = _ROW, []
+        for column in self._layout.table(key).columns:
+            type_ = postgres_type(column.type)
+            if type_.name in _WIDTHS and not type_.is_array:
+                fixed += _WIDTHS[type_.name]
+            else:
+                varying.append(f"coalesce(pg_column_size(t.{ddl.quote(column.name)}), 0)")
+        return " + ".join([f"{fixed}::bigint", *varying])
+
+    # Rows that cannot be placed --------------------------------------------------------------
+
+    def _questions(self, key: str, joined: Joined) -> Iterator[_Question]:
+        placed = self._layout.placement[key]
+        if key == self._layout.placement.root:
+            yield self._unplaced(joined)
+        if placed.home is not None:
+            missing = " OR ".join(
+                f"t.{ddl.quote(column)} IS NULL" for column in placed.home.columns
+            )
+            columns = ", ".join(placed.home.columns)
+            nobody = ddl.literal(f"belongs to no client: {columns} leads nowhere")
+            null = ddl.literal(f"belongs to no client: {columns} is NULL")
+            assert joined.root is not None
+            yield _Question(
+                f"CASE WHEN {missing} THEN {null} ELSE {nobody} END",
+                f"NOT {self._query.is_client(joined.root)} AND ({joined.region}) IS NULL",
+            )
+        for reference, alias in joined.targets.items():
+            present = " AND ".join(f"t.{ddl.quote(c)} IS NOT NULL" for c in reference.columns)
+            found = f"{alias}.{ddl.quote(reference.target_columns[0])}"
+            yield _Question(
+                ddl.literal(f"{reference} leads nowhere"), f"{present} AND {found} IS NULL"
+            )
+            if placed.roles[reference] is Role.same_region and reference in joined.places:
+                yield _Question(
+                    ddl.literal(f"{reference} leads to another region, and [placement] says not"),
+                    f"{found} IS NOT NULL AND ({joined.places[reference]}) <> ({joined.region})",
+                )
+
+    def _unplaced(self, joined: Joined) -> _Question:
+        """Ask for the clients whose rule gives no region, or one that is not declared."""
+        reason = f"coalesce('region ' || quote_literal({joined.region}), 'no region')"
+        value = self._query.value()
+        if value is not None:
+            column = ddl.literal(f"{self._query.rule.column} ")
+            reason = f"{column} || coalesce('= ' || quote_literal({value}::text), 'is NULL')"
+        known = ", ".join(map(ddl.literal, self._codes))
+        return _Question(reason, f"({joined.region}) IS NULL OR ({joined.region}) NOT IN ({known})")
+
+    def _listed(
+        self, connection: Connection, key: str, joined: Joined, question: _Question
+    ) -> list[Refusal]:
+        rows = connection.execute(
+            f"SELECT {question.reason}, {self._source.shown_key(key)}, "
+            f"{self._source.client_of(joined)} FROM {joined.sql} WHERE {question.condition} "
+            "ORDER BY 1, 2"
+        )
+        return self._refusals(key, rows)
+
+    def _refusals(
+        self, key: str, rows: Iterator[tuple[str, str, list[str] | None]]
+    ) -> list[Refusal]:
+        by_reason: dict[str, list[Offender]] = {}
+        for reason, shown, client in rows:
+            offender = Offender(str(shown), tuple(client) if client else None)
+            by_reason.setdefault(str(reason), []).append(offender)
+        shared = key in self._layout.shared
+        return [
+            Refusal(key, reason, tuple(offenders), shared)
+            for reason, offenders in by_reason.items()
+        ]
+
+    # Uniqueness ------------------------------------------------------------------------------
+
+    def _duplicates(self, connection: Connection, key: str) -> Iterator[Refusal]:
+        """List rows that the target will hold for equal, and the source does not.
+
+        Where the source itself keeps a constraint there is nothing to ask.
+        """
+        table = self._layout.table(key)
+        kept = self._kept(connection, key)
+        joined = self._query.joined(key)
+        for name, columns, within_region in self._uniques(key, table):
+            folded = {
+                column
+                for column in columns
+                if postgres_type(table.columns[column].type).name == "citext"
+            }
+            if not folded and frozenset(columns) in kept:
+                continue
+            compared = [
+                f"lower(t.{ddl.quote(column)}::text)"
+                if column in folded
+                else f"t.{ddl.quote(column)}"
+                for column in columns
+            ]
+            if within_region:
+                compared.append(joined.region)
+            present = " AND ".join(f"t.{ddl.quote(column)} IS NOT NULL" for column in columns)
+            but_for_case = " but for case" if folded else ""
+            reason = f"{name}: another row has the same {', '.join(columns)}{but_for_case}"
+            rows = connection.execute(
+                "SELECT reason, key, client FROM ("
+                f"SELECT {ddl.literal(reason)} AS reason, {self._source.shown_key(key)} AS key, "
+                f"{self._source.client_of(joined)} AS client, "
+                f"count(*) OVER (PARTITION BY {', '.join(compared)}) AS times "
+                f"FROM {joined.sql} WHERE {present}) AS counted WHERE times > 1 ORDER BY key"
+            )
+            yield from self._refusals(key, rows)
+
+    def _uniques(self, key: str, table: Table) -> Iterator[tuple[str, tuple[str, ...], bool]]:
+        """Yield the unique constraints of the target: name, columns, whether within a region."""
+        if key in self._layout.regional:
+            for unique in self._layout.regional[key].uniques:
+                yield unique.name, unique.columns, unique.scope is Scope.region
+            return
+        for constraint in table.constraints:
+            if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint):
+                columns = tuple(column.name for column in constraint.columns)
+                if columns:
+                    yield str(constraint.name or f"the key of {key}"), columns, False
+
+    def _kept(self, connection: Connection, key: str) -> set[frozenset[str]]:
+        """Return the columns of each unique index that the source keeps."""
+        rows = connection.execute(
+            "SELECT array_agg(a.attname::text) FROM pg_index x "
+            "JOIN pg_attribute a ON a.attrelid = x.indrelid "
+            "AND a.attnum = ANY ((x.indkey::int2[])[0:x.indnkeyatts - 1]) "
+            "WHERE x.indrelid = %s::regclass AND x.indisunique AND x.indisvalid "
+            "AND x.indpred IS NULL AND x.indexprs IS NULL GROUP BY x.indexrelid",
+            (self._query.table(key),),
+        ).fetchall()
+        return {frozenset(row[0]) for row in rows}
+
+    # Clients in quarantine -------------------------------------------------------------------
+
+    def followers(self, connection: Connection, left: set[Key]) -> dict[Key, str]:
+        """Return the clients whose rows lead to rows that stay in the source.
+
+        A row cannot go where the row that it refers to is not. Call it again with what it
+        returned, until nothing is added.
+
+        Args:
+            connection: a reader.
+            left: the clients that stay.
+        """
+        found: dict[Key, str] = {}
+        columns = self._layout.root.primary_key
+        values = ", ".join(f"({', '.join(map(ddl.literal, key))})" for key in sorted(left))
+        for name in self._layout.regional:
+            joined = self._query.joined(name, every_key=True)
+            assert joined.root is not None
+            mine = self._tuple(joined.root, columns)
+            for reference, owner in joined.owners.items():
+                theirs = self._tuple(owner, columns)
+                target = f"{joined.targets[reference]}.{ddl.quote(reference.target_columns[0])}"
+                stays = f"({joined.places[reference]}) IS NULL"
+                if left:
+                    stays += f" OR {theirs} IN (VALUES {values})"
+                others = f" AND {mine} NOT IN (VALUES {values})" if left else ""
+                rows = connection.execute(
+                    f"SELECT DISTINCT {self._query.client(joined.root)} FROM {joined.sql} "
+                    f"WHERE {self._query.is_client(joined.root)} AND {target} IS NOT NULL "
+                    f"AND ({stays}){others}"
+                ).fetchall()
+                for (client,) in rows:
+                    found.setdefault(tuple(client), _follows(reference))
+        return found
+
+    def _tuple(self, alias: str, columns: Sequence[str]) -> str:
+        return f"({', '.join(f'{alias}.{ddl.quote(column)}::text' for column in columns)})"
+
+
+def _follows(reference: ForeignKey) -> str:
+    return f"{reference} leads to a row that stays in the source"
