@@ -28,6 +28,8 @@ class Code(StrEnum):
     invariant_violated = "invariant-violated"
     constraint_missing = "constraint-missing"
     index_missing = "index-missing"
+    trigger_missing = "trigger-missing"
+    catalogue_differs = "catalogue-differs"
     value_refused = "value-refused"
     document_invalid = "document-invalid"
     query_fails = "query-fails"

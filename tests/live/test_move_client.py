@@ -192,7 +192,9 @@ def balances(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
 
 def findings(journey: Journey) -> list[str]:
     project = journey.project
-    target = PostgresTarget(journey.postgres, project.layout, project.configuration)
+    target = PostgresTarget(
+        journey.postgres, project.layout, project.configuration, lambda: project.extras
+    )
     return [str(finding) for finding in target.audit()]
 
 
@@ -355,11 +357,13 @@ def test_verification_sees_that_a_client_has_moved(
     project = journey.project
     verdict = verify(
         project.source(),
-        PostgresTarget(journey.postgres, project.layout, project.configuration),
+        PostgresTarget(
+            journey.postgres, project.layout, project.configuration, lambda: project.extras
+        ),
         project.layout,
         project.configuration,
     )
     assert {str(finding.code) for finding in verdict.findings} == {"row-misplaced", "row-differs"}
-    assert {key[1] for key in verdict.keys} == {*TABLES, "client_region"}
+    assert {one.table for one in verdict.mismatches()} == {*TABLES, "client_region"}
     with session.transaction():
         move(session, HOME)

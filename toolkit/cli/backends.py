@@ -107,7 +107,12 @@ def history(project: Project, name: Name) -> Iterator[History]:
 def target(project: Project, name: Name) -> Target:
     """Return a backend as the target of a migration."""
     if name == "postgres":
-        return PostgresTarget(project.url("postgres"), project.layout, project.configuration)
+        return PostgresTarget(
+            project.url("postgres"),
+            project.layout,
+            project.configuration,
+            lambda: project.extras,
+        )
     return MongoTarget(project.url("mongo"), project.layout, project.configuration)
 
 

@@ -14,6 +14,7 @@ The methods are called in this order: ``lock``; ``run``; ``require_applied``, ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -172,14 +173,18 @@ class Target(Protocol):
         """Return rows per table and region; the empty string stands for global tables."""
         ...
 
-    def audit(self) -> Iterator[Finding]:
-        """Compare what the layout adds with the data, both ways."""
+    def audits(self, equal: AbstractSet[str]) -> list[Callable[[], list[Finding]]]:
+        """Return what compares the layout's additions with the data, each to be run by itself.
+
+        Args:
+            equal: keys of the tables of which every row was compared and found equal.
+        """
         ...
 
-    def invariants(self, project: Configuration) -> Iterator[tuple[str, Finding | None]]:
-        """Run the declared invariants; yield each name with what it found.
+    def invariants(self, project: Configuration) -> list[tuple[str, Callable[[], Finding | None]]]:
+        """Return the declared invariants by name, each to be run by itself.
 
-        One that is not declared for this backend is not yielded: the report says so.
+        One that is not declared for this backend is left out: the report says so.
         """
         ...
 

@@ -101,28 +101,31 @@ def verify(
             progress(name)
             return _compare(source, target, name, form)
 
-        auditing = pool.submit(lambda: list(target.audit()))
+        invariants = [(name, pool.submit(ask)) for name, ask in target.invariants(project)]
+        equal: set[str] = set()
         for name, compared in zip(names(layout), pool.map(compare, names(layout)), strict=True):
             verdict.rows[name] = compared.rows
             if compared.left:
                 verdict.left_rows[name] = compared.left
             if not compared.adds_up:
                 verdict.findings.append(_uneven(target.server, name, compared))
-            if compared.comparison is not None:
+            if compared.comparison is None:
+                equal.add(name)
+            else:
                 verdict.findings.extend(compared.comparison.findings())
                 verdict.comparisons.append(compared.comparison)
         progress("link, key tables, references, sequences and constraints")
-        verdict.findings.extend(auditing.result())
-    progress("invariants")
-    declared = [invariant.name for invariant in project.file.invariant]
-    ran = []
-    for name, finding in target.invariants(project):
-        ran.append(name)
-        if finding is None:
-            verdict.invariants.append(name)
-        else:
-            verdict.findings.append(finding)
-    verdict.skipped = [name for name in declared if name not in ran]
+        for found in pool.map(lambda audit: audit(), target.audits(equal)):
+            verdict.findings.extend(found)
+        progress("invariants")
+        for name, asked in invariants:
+            finding = asked.result()
+            if finding is None:
+                verdict.invariants.append(name)
+            else:
+                verdict.findings.append(finding)
+    ran = {name for name, _ in invariants}
+    verdict.skipped = [one.name for one in project.file.invariant if one.name not in ran]
     return verdict
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from bson import json_util
 from pymongo import errors
 from pymongo.database import Database
 
-from toolkit.config import Configuration
+from toolkit.config import InvariantSection
 from toolkit.findings import Code, Finding, sampled_keys
 from toolkit.mongo.session import Document, reason
 from toolkit.mongo.tally import Tally
@@ -17,30 +15,15 @@ from toolkit.mongo.tally import Tally
 _WRITES = ("$out", "$merge")
 
 
-def run(
-    database: Database[Document], server: str, project: Configuration
-) -> Iterator[tuple[str, Finding | None]]:
-    """Run the invariants that are declared for MongoDB; yield each name with what it found."""
-    for invariant in project.file.invariant:
-        if invariant.mongo is not None:
-            yield (
-                invariant.name,
-                _violated(
-                    database,
-                    server,
-                    invariant.name,
-                    invariant.mongo.collection,
-                    invariant.mongo.pipeline,
-                ),
-            )
-
-
-def _violated(
-    database: Database[Document], server: str, name: str, collection: str, text: str
+def violated(
+    database: Database[Document], server: str, invariant: InvariantSection
 ) -> Finding | None:
+    """Run an invariant that is declared for MongoDB; return what violates it."""
+    assert invariant.mongo is not None
+    name, collection = invariant.name, invariant.mongo.collection
     tally = Tally()
     try:
-        pipeline = json_util.loads(text)
+        pipeline = json_util.loads(invariant.mongo.pipeline)
         if any(stage.keys() & set(_WRITES) for stage in pipeline):
             return Finding(
                 Code.invariant_violated, server, name, detail="it does not run: it would write"

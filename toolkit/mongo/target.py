@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from toolkit.config import Configuration
+from toolkit.config import Configuration, InvariantSection
 from toolkit.digest import Digest, DigestForm, Md5, RowDigest
 from toolkit.errors import Refused, sampled
 from toolkit.findings import Finding
@@ -247,10 +248,25 @@ class MongoTarget:
             database = session.database(self._name)
             yield from Audit(database, self._server, self._layout, self._collections).findings()
 
-    def invariants(self, project: Configuration) -> Iterator[tuple[str, Finding | None]]:
-        """Run the declared invariants; yield each name with what it found."""
-        with self._open("run invariants") as session:
-            yield from invariants.run(session.database(self._name), self._server, project)
+    def audits(self, equal: AbstractSet[str]) -> list[Callable[[], list[Finding]]]:
+        """Return the audits, each to be run by itself."""
+        return [lambda: list(self.audit())]
+
+    def invariants(self, project: Configuration) -> list[tuple[str, Callable[[], Finding | None]]]:
+        """Return the declared invariants by name, each to be run by itself."""
+
+        def running(declared: InvariantSection) -> Callable[[], Finding | None]:
+            def run() -> Finding | None:
+                with self._open("run invariants") as session:
+                    return invariants.violated(session.database(self._name), self._server, declared)
+
+            return run
+
+        return [
+            (declared.name, running(declared))
+            for declared in project.file.invariant
+            if declared.mongo is not None
+        ]
 
     def forget(self) -> None:
         """Drop the target's entries from the journal, after its collections are gone."""

@@ -7,6 +7,8 @@ closure is proven by anti-join.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from toolkit.findings import Code, Finding, sampled_keys
 from toolkit.layout import Layout, Scope
@@ -14,6 +16,52 @@ from toolkit.postgres import ddl
 from toolkit.postgres.layout import build
 from toolkit.postgres.session import Connection
 from toolkit.postgres.source import order_columns
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What must hold of the rows of a table: each leads to a row of another.
+
+    Attributes:
+        code: of the finding where it does not.
+        table: named in the finding.
+        child_key: the placement's key of the table, or its name where it has none.
+        parent_key: likewise, of the table that is referred to.
+        parent: that table, qualified.
+        pairs: columns, and those of the other table that they must equal.
+        required: columns without which there is no reference.
+        region: SQL for the region of the finding.
+        shown: SQL for the key of the row.
+        detail: of the finding.
+        followed: whether the region of a row is found along it.
+    """
+
+    code: Code
+    table: str
+    child_key: str
+    parent_key: str
+    parent: str
+    pairs: tuple[tuple[str, str], ...]
+    required: tuple[str, ...]
+    region: str
+    shown: str
+    detail: str
+    followed: bool
+
+    @property
+    def present(self) -> str:
+        """The condition for a row to refer at all."""
+        return " AND ".join(f"t.{ddl.quote(column)} IS NOT NULL" for column in self.required)
+
+    def on(self, alias: str) -> str:
+        """Return the condition of the join."""
+        return " AND ".join(
+            f"{alias}.{ddl.quote(target)} = t.{ddl.quote(column)}" for column, target in self.pairs
+        )
+
+    def missing(self, alias: str) -> str:
+        """Return the condition for the join to have found nothing."""
+        return f"{alias}.{ddl.quote(self.pairs[0][1])} IS NULL"
 
 
 class Audit:
@@ -34,11 +82,18 @@ class Audit:
 
     def run(self) -> Iterator[Finding]:
         """Yield what is wrong; nothing if all is well."""
+        yield from self.kept_apart()
+        for name in self._tables():
+            yield from self.references(name, frozenset())
+
+    def kept_apart(self) -> Iterator[Finding]:
+        """Audit what the layout keeps beside the rows: the link, key tables and sequences."""
         yield from self._link()
-        yield from self._home_paths()
-        yield from self._references()
         yield from self._key_tables()
         yield from self._sequences()
+
+    def _tables(self) -> Iterator[str]:
+        yield from (table.name for table in build(self._layout, self._schema).tables.values())
 
     def _found(self, code: Code, table: str, query: str, detail: str) -> Iterator[Finding]:
         """Yield one finding per region for the rows (region, key) that a query returns."""
@@ -81,55 +136,95 @@ class Audit:
             f"{layout.link} says another region",
         )
 
-    def _home_paths(self) -> Iterator[Finding]:
-        """Every owned row is where the row is that it follows; by induction, with its client."""
-        region = ddl.quote(self._layout.region_column)
-        for name, regional in self._layout.regional.items():
-            home = regional.placement.home
-            if home is None:
-                continue
-            parent = ddl.quote(self._schema, self._layout.table(home.target).name)
-            on = " AND ".join(
-                f"p.{ddl.quote(target)} = t.{ddl.quote(column)}"
-                for column, target in zip(home.columns, home.target_columns, strict=True)
-            )
-            present = " AND ".join(f"t.{ddl.quote(column)} IS NOT NULL" for column in home.columns)
-            shown = _shown("t", order_columns(self._layout, name) or home.columns)
-            yield from self._found(
-                Code.row_misplaced,
-                name,
-                f"SELECT t.{region}, {shown} FROM {ddl.quote(self._schema, regional.table.name)} t "
-                f"WHERE {present} AND NOT EXISTS (SELECT FROM {parent} p "
-                f"WHERE {on} AND p.{region} = t.{region})",
-                f"not in the region of its {home.target}",
-            )
+    def references(self, name: str, equal: AbstractSet[str]) -> Iterator[Finding]:
+        """Prove by anti-join that no foreign key of a table leads nowhere, or to another region.
 
-    def _references(self) -> Iterator[Finding]:
-        """No foreign key leads nowhere, proven by anti-join and not by the constraint."""
-        for table in build(self._layout, self._schema).tables.values():
-            for constraint in table.foreign_key_constraints:
-                referred = constraint.referred_table
-                on = " AND ".join(
-                    f"p.{ddl.quote(element.column.name)} = t.{ddl.quote(column)}"
-                    for element, column in zip(
-                        constraint.elements, constraint.column_keys, strict=True
-                    )
-                )
-                present = " AND ".join(
-                    f"t.{ddl.quote(column)} IS NOT NULL" for column in constraint.column_keys
-                )
-                shown = _shown(
-                    "t",
-                    [column.name for column in table.primary_key.columns] or constraint.column_keys,
-                )
+        Constraints are not trusted. All keys of a table are asked in one pass, and a second one
+        lists the rows only where there are some.
+
+        Args:
+            name: of a table of the target.
+            equal: keys of the tables that were compared row by row, regions included. The region
+                of such a row was found along its home path and its foreign references, so those
+                lead to where they should.
+        """
+        asked = [one for one in self._asked(name) if not self._is_proven(one, equal)]
+        if not asked:
+            return
+        joins, counts = [], []
+        for number, one in enumerate(asked):
+            alias = f"p{number}"
+            joins.append(f"LEFT JOIN {one.parent} AS {alias} ON {one.on(alias)}")
+            counts.append(f"count(*) FILTER (WHERE {one.present} AND {one.missing(alias)})")
+        child = ddl.quote(self._schema, name)
+        row = self._connection.execute(
+            f"SELECT {', '.join(counts)} FROM {child} AS t {' '.join(joins)}"
+        ).fetchone()
+        assert row is not None
+        for one, count in zip(asked, row, strict=True):
+            if count:
                 yield from self._found(
-                    Code.orphan,
-                    table.name,
-                    f"SELECT NULL::text, {shown} FROM {ddl.quote(self._schema, table.name)} t "
-                    f"WHERE {present} AND NOT EXISTS (SELECT FROM "
-                    f"{ddl.quote(self._schema, referred.name)} p WHERE {on})",
-                    f"{', '.join(constraint.column_keys)} leads to no row of {referred.name}",
+                    one.code,
+                    one.table,
+                    f"SELECT {one.region}, {one.shown} FROM {child} AS t "
+                    f"LEFT JOIN {one.parent} AS p ON {one.on('p')} "
+                    f"WHERE {one.present} AND {one.missing('p')}",
+                    one.detail,
                 )
+
+    def _is_proven(self, one: _Reference, equal: AbstractSet[str]) -> bool:
+        return one.followed and {one.child_key, one.parent_key} <= equal
+
+    def _asked(self, name: str) -> Iterator[_Reference]:
+        """Yield what must hold of a table: its home path, and each of its foreign keys."""
+        layout, tables = self._layout, build(self._layout, self._schema).tables
+        keys = {layout.table(key).name: key for key in layout.placement.tables}
+        key = keys.get(name, name)
+        region = ddl.quote(layout.region_column)
+        regional = layout.regional.get(key)
+        home = regional.placement.home if regional else None
+        if regional and home:
+            yield _Reference(
+                code=Code.row_misplaced,
+                table=key,
+                child_key=key,
+                parent_key=home.target,
+                parent=ddl.quote(self._schema, layout.table(home.target).name),
+                pairs=(
+                    *zip(home.columns, home.target_columns, strict=True),
+                    (layout.region_column, layout.region_column),
+                ),
+                required=home.columns,
+                region=f"t.{region}",
+                shown=_shown("t", order_columns(layout, key) or home.columns),
+                detail=f"not in the region of its {home.target}",
+                followed=True,
+            )
+        table = tables[f"{self._schema}.{name}"]
+        followed = set(layout.placement[key].foreign_references) if name in keys else set()
+        followed_columns = {frozenset(reference.columns) for reference in followed}
+        if home:
+            followed_columns.add(frozenset(home.columns))
+        for constraint in table.foreign_key_constraints:
+            referred = constraint.referred_table
+            columns = constraint.column_keys
+            own = frozenset(columns) - {layout.region_column, *layout.reference_columns.values()}
+            yield _Reference(
+                code=Code.orphan,
+                table=name,
+                child_key=key,
+                parent_key=keys.get(referred.name, referred.name),
+                parent=ddl.quote(self._schema, referred.name),
+                pairs=tuple(
+                    (column, element.column.name)
+                    for element, column in zip(constraint.elements, columns, strict=True)
+                ),
+                required=tuple(columns),
+                region="NULL::text",
+                shown=_shown("t", [column.name for column in table.primary_key.columns] or columns),
+                detail=f"{', '.join(columns)} leads to no row of {referred.name}",
+                followed=own in followed_columns,
+            )
 
     def _key_tables(self) -> Iterator[Finding]:
         for name, (table, columns) in key_tables(self._layout).items():

@@ -267,9 +267,12 @@ def _table_op(layout: Layout, table: Table) -> MigrateOperation:
 
 def _without_type_creation(column: Column[Any]) -> Column[Any]:
     """Return a copy of a column whose enum is created by an operation of its own."""
+    type_ = column.type
+    # Before it is copied: a type that was ever a column's is created with its table.
+    column.type = _not_created(type_)
     copy: Column[Any] = column._copy()
+    column.type = type_
     copy.foreign_keys.clear()
-    copy.type = _not_created(copy.type)
     return copy
 
 

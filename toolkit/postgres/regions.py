@@ -6,13 +6,16 @@ and the operator's rule there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from toolkit.config import Configuration, RegionRule
 from toolkit.errors import UsageError
 from toolkit.layout import Layout
 from toolkit.placement import ForeignKey, Role
 from toolkit.postgres import ddl
+
+#: What the rule's expression gives, among the columns of the root.
+_RULED = '"regionkit: region"'
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,10 @@ class Joined:
         references: expression for the region of each foreign reference, in the placement's order.
         root: alias of the client's row, ``None`` for a global table.
         targets: alias of the row that each foreign key that was asked for leads to.
-        owners: alias of the client that this row belongs to; none where it is in a global table.
+        owners: alias of the client that this row belongs to, where that was asked for.
         places: expression for the region of that row, likewise.
+        apart: condition for that row to follow another row than this one does; without it, both
+            are in one region.
     """
 
     sql: str
@@ -36,6 +41,33 @@ class Joined:
     targets: dict[ForeignKey, str]
     owners: dict[ForeignKey, str]
     places: dict[ForeignKey, str]
+    apart: dict[ForeignKey, str]
+
+
+@dataclass
+class _From:
+    """A relation and what is joined to it, each with what is joined to that in turn.
+
+    Written so, a table's home path is joined from its end: the region is found once for each
+    client, and not once for each of the client's rows.
+    """
+
+    relation: str
+    joins: list[tuple[_From, str]] = field(default_factory=list)
+
+    def join(self, relation: str, condition: str) -> _From:
+        """Join a relation to this one; return it, so that more can be joined to it."""
+        joined = _From(relation)
+        self.joins.append((joined, condition))
+        return joined
+
+    def sql(self) -> str:
+        """Return the FROM clause, without the word."""
+        text = self.relation
+        for joined, condition in self.joins:
+            inner = f"({joined.sql()})" if joined.joins else joined.relation
+            text += f" LEFT JOIN {inner} ON {condition}"
+        return text
 
 
 class RegionQuery:
@@ -61,82 +93,113 @@ class RegionQuery:
         """Return the table that the rows of ``name`` come from: the root, for the link."""
         return self._layout.placement.root if name == self._layout.link else name
 
-    def joined(self, key: str, *, every_key: bool = False) -> Joined:
+    def joined(self, key: str, *, every_key: bool = False, thorough: bool = False) -> Joined:
         """Return the FROM clause of a table.
 
         Args:
             key: of the table.
-            every_key: follow every foreign key of the table to the row that it leads to, and that
-                row to its client; not only the foreign references.
+            every_key: follow every foreign key of the table to the row that it leads to; not only
+                the foreign references, whose region is needed.
+            thorough: with ``every_key``: follow each of these rows to its client too.
         """
         placed = self._layout.placement[key]
-        joins = [f"{self.table(key)} AS t"]
+        top = _From(self._relation(key, "t"))
         region, root = "NULL::text", None
         if placed.regional:
-            region, root = self._region(key, "t", "h", joins)
+            region, root = self._region(key, "t", "h", top)
+        targets: dict[ForeignKey, str] = {}
+        owners: dict[ForeignKey, str] = {}
+        places: dict[ForeignKey, str] = {}
+        apart: dict[ForeignKey, str] = {}
         followed = [
             reference
             for reference, role in placed.roles.items()
             if role is Role.foreign_reference or (every_key and role is not Role.home)
         ]
-        targets: dict[ForeignKey, str] = {}
-        owners: dict[ForeignKey, str] = {}
-        places: dict[ForeignKey, str] = {}
         for number, reference in enumerate(followed):
             alias = targets[reference] = f"f{number}"
-            joins.append(self._join(reference, "t", alias))
+            target = self._join(top, reference, "t", alias)
+            if placed.roles[reference] is Role.same_region:
+                apart[reference] = self._apart(placed.home, reference, alias)
+                if apart[reference] and not thorough:
+                    continue
             if self._layout.placement[reference.target].regional:
                 places[reference], owners[reference] = self._region(
-                    reference.target, alias, f"{alias}_", joins
+                    reference.target, alias, f"{alias}_", target
                 )
         references = {reference: places[reference] for reference in placed.foreign_references}
-        return Joined(" ".join(joins), region, references, root, targets, owners, places)
+        return Joined(top.sql(), region, references, root, targets, owners, places, apart)
 
-    def _join(self, reference: ForeignKey, alias: str, target: str) -> str:
+    def _apart(self, home: ForeignKey | None, reference: ForeignKey, alias: str) -> str:
+        """Return the condition for a row to follow another row than ``t`` does; empty if unknown.
+
+        It can be told without a join where both follow a row of the same table.
+        """
+        other = self._layout.placement[reference.target].home
+        if home is None or other is None:
+            return ""
+        if (home.target, home.target_columns) != (other.target, other.target_columns):
+            return ""
+        return " OR ".join(
+            f"t.{ddl.quote(mine)} IS DISTINCT FROM {alias}.{ddl.quote(theirs)}"
+            for mine, theirs in zip(home.columns, other.columns, strict=True)
+        )
+
+    def _join(self, to: _From, reference: ForeignKey, alias: str, target: str) -> _From:
         condition = " AND ".join(
             f"{alias}.{ddl.quote(column)} = {target}.{ddl.quote(target_column)}"
             for column, target_column in zip(
                 reference.columns, reference.target_columns, strict=True
             )
         )
-        return f"LEFT JOIN {self.table(reference.target)} AS {target} ON {condition}"
+        return to.join(self._relation(reference.target, target), condition)
 
-    def _region(self, key: str, alias: str, prefix: str, joins: list[str]) -> tuple[str, str]:
-        """Return a row's region and the alias of its client; append the joins that they need."""
+    def _relation(self, key: str, alias: str) -> str:
+        """Return a table of the source, the root with what the rule's expression gives."""
+        if key != self._layout.placement.root or self._rule.sql is None:
+            return f"{self.table(key)} AS {alias}"
+        return (
+            f"(SELECT root.*, ({self._rule.sql})::text AS {_RULED} FROM {self.table(key)} AS root) "
+            f"AS {alias}"
+        )
+
+    def _region(self, key: str, alias: str, prefix: str, to: _From) -> tuple[str, str]:
+        """Return a row's region and the alias of its client; join what they need."""
         placed, row = self._layout.placement[key], alias
         for number, hop in enumerate(placed.home_path):
-            joins.append(self._join(hop, alias, f"{prefix}{number}"))
+            to = self._join(to, hop, alias, f"{prefix}{number}")
             alias = f"{prefix}{number}"
-        region = self._rule_expression(alias, prefix, joins)
+        region = self._rule_expression(alias, prefix, to)
         if placed.orphans is not None and placed.home is not None:
             missing = " OR ".join(f"{row}.{ddl.quote(c)} IS NULL" for c in placed.home.columns)
             region = f"CASE WHEN {missing} THEN {ddl.literal(placed.orphans)} ELSE {region} END"
         return region, alias
 
-    def _rule_expression(self, root: str, prefix: str, joins: list[str]) -> str:
+    def _rule_expression(self, root: str, prefix: str, to: _From) -> str:
         rule = self._rule
         if rule.sql is not None:
-            region = f"(SELECT ({rule.sql})::text FROM (SELECT {root}.*) AS root)"
+            region = f"{root}.{_RULED}"
         elif self._clients is not None:
-            region = self._listed(root, prefix, joins)
-        else:
-            column = self._column(root, prefix, joins)
-            values: dict[str, list[str]] = {}
-            for value, code in self._map.items():
-                values.setdefault(code, []).append(ddl.literal(value))
-            cases = " ".join(
-                f"WHEN {column}::text IN ({', '.join(those)}) THEN {ddl.literal(code)}"
-                for code, those in values.items()
+            region = self._listed(root, prefix, to)
+        elif self._map:
+            column, owner = self._column(root, prefix, to)
+            pairs = ", ".join(
+                f"({ddl.literal(value)}, {ddl.literal(code)})" for value, code in self._map.items()
             )
-            region = f"CASE {cases} END" if cases else "NULL::text"
+            alias = f"{prefix}m"
+            owner.join(
+                f"(VALUES {pairs}) AS {alias}(value, region)", f"{alias}.value = {column}::text"
+            )
+            region = f"{alias}.region"
+        else:
+            region = "NULL::text"
         if rule.default is not None:
-            key = ddl.quote(self._layout.root.primary_key[0])
             default = ddl.literal(rule.default)
             # Only where there is a client: the default is no home for rows without one.
-            region = f"CASE WHEN {root}.{key} IS NOT NULL THEN coalesce({region}, {default}) END"
+            region = f"CASE WHEN {self.is_client(root)} THEN coalesce({region}, {default}) END"
         return region
 
-    def _listed(self, root: str, prefix: str, joins: list[str]) -> str:
+    def _listed(self, root: str, prefix: str, to: _From) -> str:
         """Join the operator's list of clients."""
         assert self._clients is not None
         keys = self._layout.root.primary_key
@@ -149,7 +212,7 @@ class RegionQuery:
         condition = " AND ".join(
             f"{root}.{ddl.quote(key)}::text = {alias}.k{number}" for number, key in enumerate(keys)
         )
-        joins.append(f"LEFT JOIN unnest({arrays}) AS {alias}({names}, region) ON {condition}")
+        to.join(f"unnest({arrays}) AS {alias}({names}, region)", condition)
         return f"{alias}.region"
 
     def client(self, alias: str) -> str:
@@ -163,15 +226,15 @@ class RegionQuery:
 
     def value(self) -> str | None:
         """Return the column of a client (alias ``t``) that decides, if it is a column."""
-        return None if self._rule.column is None else self._column("t", "h", [])
+        return None if self._rule.column is None else self._column("t", "h", _From(""))[0]
 
     @property
     def rule(self) -> RegionRule:
         """The operator's rule."""
         return self._rule
 
-    def _column(self, root: str, prefix: str, joins: list[str]) -> str:
-        """Return the column that the rule names, after its hops over foreign keys."""
+    def _column(self, root: str, prefix: str, to: _From) -> tuple[str, _From]:
+        """Return the column that the rule names, and the relation that has it after its hops."""
         assert self._rule.column is not None
         *hops, last = self._rule.column.split(".")
         alias, key = root, self._layout.placement.root
@@ -188,7 +251,7 @@ class RegionQuery:
                     hint="name hops over foreign-key columns, then a column: a_id.b_id.country",
                 )
             target = f"{prefix}p{number}"
-            joins.append(self._join(found[0], alias, target))
+            to = self._join(to, found[0], alias, target)
             alias, key = target, found[0].target
         if last not in self._layout.table(key).columns:
             raise UsageError(
@@ -196,4 +259,4 @@ class RegionQuery:
                 details=[", ".join(self._layout.table(key).columns.keys())],
                 hint="name one of these columns",
             )
-        return f"{alias}.{ddl.quote(last)}"
+        return f"{alias}.{ddl.quote(last)}", to

@@ -143,9 +143,14 @@ def require_target_version(connection: Connection) -> None:
 
 
 def work_settings(project: Configuration) -> dict[str, str]:
-    """Return the memory that a session which reads or writes many rows may use."""
+    """Return the settings of a session that reads or writes many rows."""
     migrate = project.file.migrate
-    return {"work_mem": migrate.work_mem, "maintenance_work_mem": migrate.maintenance_work_mem}
+    return {
+        "work_mem": migrate.work_mem,
+        "maintenance_work_mem": migrate.maintenance_work_mem,
+        # Joins are written in the order that suits whole tables (``toolkit.postgres.regions``).
+        "join_collapse_limit": "1",
+    }
 
 
 def set_for_session(connection: Connection, settings: dict[str, str]) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 import psycopg
+from sqlalchemy.exc import DBAPIError
 
 from toolkit.config import Configuration
 from toolkit.digest import Digest, DigestForm, Md5, RowDigest
 from toolkit.errors import Refused
+from toolkit.extras import Extra
 from toolkit.findings import Code, Finding, sampled_keys
 from toolkit.journal import Chunk, Decisions, Run, State, in_order
 from toolkit.layout import Layout
-from toolkit.postgres import ddl, digest, inspect, session, takedown
+from toolkit.postgres import catalogue, ddl, digest, inspect, session, takedown
 from toolkit.postgres.audit import Audit, key_tables, sequences
 from toolkit.postgres.copy import Copier, Worker
 from toolkit.postgres.layout import build
@@ -35,11 +39,19 @@ class PostgresTarget:
         url: of the target.
         layout: the decisions.
         project: the operator's configuration.
+        extras: returns the functions and triggers that the layout carries.
     """
 
     backend = "postgres"
 
-    def __init__(self, url: str, layout: Layout, project: Configuration) -> None:
+    def __init__(
+        self,
+        url: str,
+        layout: Layout,
+        project: Configuration,
+        extras: Callable[[], Sequence[Extra]] = tuple,
+    ) -> None:
+        self._extras = extras
         self._url = url
         self._layout = layout
         self._schema = project.target_schema
@@ -397,25 +409,71 @@ class PostgresTarget:
 
     def audit(self) -> Iterator[Finding]:
         """Compare what the layout adds with the data, both ways."""
+        for audit in self.audits(frozenset()):
+            yield from audit()
+
+    def audits(self, equal: AbstractSet[str]) -> list[Callable[[], list[Finding]]]:
+        """Return the audits, each to be run by itself.
+
+        Args:
+            equal: keys of the tables of which every row was compared and found equal.
+        """
+
+        def auditing(ask: Callable[[Audit], Iterator[Finding]]) -> Callable[[], list[Finding]]:
+            def run() -> list[Finding]:
+                with self._connect_to_work() as connection:
+                    audit = Audit(connection, self._schema, self._layout, self._server)
+                    return list(ask(audit))
+
+            return run
+
+        tables = [table.name for table in build(self._layout, self._schema).tables.values()]
+        return [
+            self._catalogue,
+            auditing(lambda audit: audit.kept_apart()),
+            *(
+                auditing(lambda audit, name=name: audit.references(name, equal))  # type: ignore[misc]
+                for name in tables
+            ),
+        ]
+
+    def _catalogue(self) -> list[Finding]:
+        """Compare the catalogue with the plan; while objects are taken down, only say so."""
         with self._connect() as connection:
-            yield from Audit(connection, self._schema, self._layout, self._server).run()
             if self._store.exists(connection) and (
                 down := takedown.remaining(connection, self._schema)
             ):
-                yield Finding(
-                    Code.constraint_missing,
-                    self._server,
-                    self._schema,
-                    count=down,
-                    detail="constraints, indexes or triggers are still taken down",
-                )
+                return [
+                    Finding(
+                        Code.constraint_missing,
+                        self._server,
+                        self._schema,
+                        count=down,
+                        detail="constraints, indexes or triggers are still taken down",
+                    )
+                ]
+            actual = inspect.catalogue(connection, self._schema)
+        engine = session.engine(self._url, role="postgres")
+        try:
+            expected = catalogue.planned(engine, self._layout, self._extras())
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.Error):
+                raise session.translate(error.orig) from None
+            raise
+        return catalogue.compare(expected, actual, self._server)
 
-    def invariants(self, project: Configuration) -> Iterator[tuple[str, Finding | None]]:
-        """Run the declared invariants; yield each name with what it found."""
-        with self._connect() as connection:
+    def invariants(self, project: Configuration) -> list[tuple[str, Callable[[], Finding | None]]]:
+        """Return the declared invariants by name, each to be run by itself."""
+        return [
+            (invariant.name, partial(self._invariant, invariant.name, invariant.sql))
+            for invariant in project.file.invariant
+        ]
+
+    def _invariant(self, name: str, statement: str) -> Finding | None:
+        with self._connect_to_work() as connection:
+            connection.execute("SET join_collapse_limit = DEFAULT")
             session.search_path(connection, self._schema)
-            for invariant in project.file.invariant:
-                yield invariant.name, self._violated(connection, invariant.name, invariant.sql)
+            return self._violated(connection, name, statement)
 
     def _violated(self, connection: Connection, name: str, statement: str) -> Finding | None:
         try:

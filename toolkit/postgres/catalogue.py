@@ -1,0 +1,95 @@
+"""Compares the catalogue of a layout with what its plan creates: parents, leaves, every object.
+
+The plan is carried out in a scratch schema, in a transaction that is rolled back, and the server's
+own text of both is compared; a model compared with a reflection would lose too much.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import Engine
+
+from toolkit.extras import MOVING, Extra
+from toolkit.findings import Code, Finding
+from toolkit.layout import Layout
+from toolkit.postgres import generate, inspect
+from toolkit.postgres.inspect import Catalogue
+
+_MISSING = {
+    "constraints": Code.constraint_missing,
+    "indexes": Code.index_missing,
+    "triggers": Code.trigger_missing,
+}
+_ACL = re.compile(r" acl \S*")
+_COMMENT = re.compile(r" comment .*", re.S)
+
+
+def planned(engine: Engine, layout: Layout, extras: Sequence[Extra]) -> Catalogue:
+    """Return the catalogue that the plan of a layout gives on a server. Nothing of it stays.
+
+    Args:
+        engine: to the target; it needs the right to create a schema.
+        layout: the decisions.
+        extras: functions and triggers of the source.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the server refused.
+    """
+    schema = f"regionkit_scratch_{secrets.token_hex(6)}"
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        try:
+            operations = Operations(MigrationContext.configure(connection))
+            for operation in generate.operations(layout, schema, extras):
+                operations.invoke(operation)
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            return inspect.catalogue(raw, schema)
+        finally:
+            transaction.rollback()
+
+
+def compare(expected: Catalogue, actual: Catalogue, server: str) -> list[Finding]:
+    """Return one finding for each object that is missing or different, and for tables too many.
+
+    Pure. What an operator adds to the tables of a layout is theirs: an index, a constraint, a
+    trigger, a comment, what is granted on a table, and whether a trigger of the source's fires.
+    What is granted on a partition is not: it lets somebody past the table.
+    """
+    found = []
+    for kind, objects in expected.items():
+        there = actual[kind]
+        for name in sorted(objects.keys() | there.keys()):
+            wanted, seen = _substance(objects.get(name)), _substance(there.get(name))
+            if wanted == seen:
+                continue
+            table = name.partition(".")[0]
+            word = kind.removesuffix("es" if kind == "indexes" else "s")
+            if seen is None:
+                code = _MISSING.get(kind, Code.catalogue_differs)
+                detail = f"{word} {name} is missing"
+            elif wanted is None:
+                if kind != "relations":
+                    continue
+                code, detail = Code.catalogue_differs, f"{name} is not in the plan"
+            else:
+                code = Code.catalogue_differs
+                detail = f"{word} {name} is not as planned: {seen}"
+            found.append(Finding(code, server, table, keys=(name,), detail=detail))
+    return found
+
+
+def _substance(text: str | None) -> str | None:
+    """Return what an object is, without what an operator may say of it, grant or switch off."""
+    if text is None:
+        return None
+    text = _COMMENT.sub("", text)
+    if MOVING in text:
+        # The guard that every carried row trigger has; the last word says when it fires.
+        return text.rpartition(" ")[0]
+    return text if " of @." in text else _ACL.sub("", text)
