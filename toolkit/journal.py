@@ -39,6 +39,22 @@ class Chunk:
 _SHOWN = 100
 
 
+@dataclass(frozen=True)
+class Stale:
+    """What is in the target and not the source's any more.
+
+    Attributes:
+        chunks: that must be copied again.
+        rows: what the backend has to take out, in its own words.
+    """
+
+    chunks: tuple[Chunk, ...] = ()
+    rows: tuple[Any, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.chunks or self.rows)
+
+
 class State(StrEnum):
     """How far a migration has come."""
 

@@ -40,6 +40,14 @@ def migrate(
             help="Leave clients that cannot be moved in the source, with all their rows.",
         ),
     ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Take out rows that somebody else has written into a layout, and copy what is "
+            "missing.",
+        ),
+    ] = False,
     quiet: QuietOption = False,
     output: OutputOption = Output.text,
 ) -> None:
@@ -62,7 +70,7 @@ def migrate(
         if dry_run:
             results.append(_forecast(project, name, quarantine, quiet, output))
         else:
-            results.append(_migrate(project, name, resume, quarantine, quiet, output))
+            results.append(_migrate(project, name, resume, quarantine, repair, quiet, output))
     if output is Output.json:
         print_json({"dry_run": dry_run, "results": results})
     elif dry_run:
@@ -128,6 +136,7 @@ def _migrate(
     name: backends.Name,
     resume: bool,
     quarantine: bool,
+    repair: bool,
     quiet: bool,
     output: Output,
 ) -> dict[str, Any]:
@@ -141,6 +150,7 @@ def _migrate(
             Progress(watcher),
             resume_only=resume,
             quarantine=quarantine,
+            repair=repair,
             refused=lambda plan: personal.write_refusals(project, plan.refusals),
         )
     if output is Output.text:

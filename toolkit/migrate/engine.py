@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from toolkit.config import Configuration
 from toolkit.errors import Refused, UsageError, VerificationFailed, sampled
-from toolkit.journal import Chunk, Run, State, differences
+from toolkit.journal import Chunk, Run, Stale, State, differences
 from toolkit.layout import Layout
 from toolkit.migrate.forecast import Forecast, forecast, names
 from toolkit.migrate.progress import Progress
@@ -76,6 +76,7 @@ def migrate(
     *,
     resume_only: bool = False,
     quarantine: bool = False,
+    repair: bool = False,
     refused: Callable[[Forecast], None] = lambda _: None,
 ) -> Outcome:
     """Copy every row of the source into the target, once.
@@ -92,6 +93,7 @@ def migrate(
         progress: where to report.
         resume_only: refuse unless there is a migration to go on with.
         quarantine: leave clients that cannot be moved in the source, with all their rows.
+        repair: take out rows that somebody else has written into the target.
         refused: called with the forecast where rows cannot be moved, so that keys can be kept.
 
     Raises:
@@ -126,19 +128,22 @@ def migrate(
         # A snapshot of its own, taken after the journal was written: a worker within the source's
         # database sees the run's fence under the snapshot that it copies from.
         with source.open():
+            stale = Stale()
             if outcome.resumed:
                 show.phase("comparing what is copied")
                 with source.reader() as connection:
-                    outcome.again = target.reconcile(source, connection, run, show.detail)
-                clock.lap("reconcile")
-            journaled = target.chunks()
-            outcome.already = _rows(journaled)
-            if run.state is State.copying or outcome.again:
-                show.phase("copying")
+                    stale = target.stale(source, connection, show.detail, repair=repair)
+                clock.lap("compare")
+            if stale or run.state is State.copying:
                 target.prepare(run)
                 run = replace(run, state=State.copying)
-                _copy(source, target, project, progress, plan, journaled, outcome, run)
+                target.take_out(stale, run)
+                outcome.again = list(stale.chunks)
+                show.phase("copying")
+                _copy(source, target, project, progress, plan, outcome, run)
                 clock.lap("copy")
+            else:
+                outcome.already = _rows(target.chunks())
             show.phase("looking for changes of the source")
             outcome.moment = _require_unchanged(source, target, project, show.detail)
             clock.lap("recheck")
@@ -190,11 +195,12 @@ def _copy(
     project: Configuration,
     progress: Progress,
     plan: Forecast,
-    journaled: Sequence[tuple[Chunk, int | None]],
     outcome: Outcome,
     run: Run,
 ) -> None:
     rows = plan.rows
+    journaled = target.chunks()
+    outcome.already = _rows(journaled)
     for name in names(source.layout):
         progress.expect(name, rows[name], outcome.already.get(name, 0))
     pending = [chunk for chunk, copied in journaled if copied is None]

@@ -7,8 +7,8 @@ possible, so that copying the chunk again changes nothing). The engine knows nei
 it hands the source to the backend, and the backend's canonical expressions to the source.
 
 The methods are called in this order: ``lock``; ``run``; ``require_applied``, ``require_known``,
-``values_refused``; then ``begin``, or ``resume`` and ``reconcile``; ``leave``; ``prepare``;
-``workers``; ``finish``. Verification asks the methods below the line.
+``values_refused``; then ``begin``, or ``resume`` and ``stale``; ``leave``; ``prepare``;
+``take_out``; ``workers``; ``finish``. Verification asks the methods below the line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Protocol
 from toolkit.config import Configuration
 from toolkit.digest import Digest, DigestForm, RowDigest
 from toolkit.findings import Finding
-from toolkit.journal import Chunk, Decisions, Run
+from toolkit.journal import Chunk, Decisions, Run, Stale
 from toolkit.postgres.session import Connection
 from toolkit.postgres.source import Source
 from toolkit.refusal import Left, Refusal
@@ -104,21 +104,33 @@ class Target(Protocol):
         """Note the clients that are left out, instead of those that were before."""
         ...
 
-    def reconcile(
+    def stale(
         self,
         source: Source,
         connection: Connection,
-        run: Run,
         progress: Callable[[str], None],
-    ) -> list[Chunk]:
-        """Compare what is copied with the source's snapshot, and take out what differs.
+        *,
+        repair: bool = False,
+    ) -> Stale:
+        """Compare what is copied with the source's snapshot; write nothing.
 
-        Returns:
-            The chunks that must be copied again. Afterwards the target holds exactly the rows of
-            the chunks that are noted as copied.
+        Args:
+            source: under an open snapshot.
+            connection: a reader of it.
+            progress: called with each table.
+            repair: name rows that no chunk brought, too, instead of refusing them.
 
         Raises:
             Refused: the target holds rows that no chunk brought.
+        """
+        ...
+
+    def take_out(self, stale: Stale, run: Run) -> None:
+        """Take out what :meth:`stale` found, and note that its chunks are not copied.
+
+        Afterwards the target holds exactly the rows of the chunks that are noted as copied.
+
+        Raises:
             LockNotObtained: a newer run has taken over.
         """
         ...

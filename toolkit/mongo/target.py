@@ -11,7 +11,7 @@ from toolkit.config import Configuration, InvariantSection
 from toolkit.digest import Digest, DigestForm, Md5, RowDigest
 from toolkit.errors import Refused, sampled
 from toolkit.findings import Finding
-from toolkit.journal import Chunk, Decisions, Run, State
+from toolkit.journal import Chunk, Decisions, Run, Stale, State
 from toolkit.layout import Layout
 from toolkit.mongo import invariants, load
 from toolkit.mongo.audit import Audit
@@ -158,11 +158,19 @@ class MongoTarget:
         with self._open("write the journal") as session:
             Store(session, self._name).leave(left, run.epoch)
 
-    def reconcile(
-        self, source: SourceReader, connection: Any, run: Run, progress: Callable[[str], None]
-    ) -> list[Chunk]:
-        """Take out what is not the source's any more; return the chunks to copy again."""
-        return []
+    def stale(
+        self,
+        source: SourceReader,
+        connection: Any,
+        progress: Callable[[str], None],
+        *,
+        repair: bool = False,
+    ) -> Stale:
+        """Compare what is copied with the source's snapshot; write nothing."""
+        return Stale()
+
+    def take_out(self, stale: Stale, run: Run) -> None:
+        """Delete what :meth:`stale` found."""
 
     def prepare(self, run: Run) -> None:
         """Take the indexes out of the way."""

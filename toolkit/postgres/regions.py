@@ -181,23 +181,24 @@ class RegionQuery:
             region = f"{root}.{_RULED}"
         elif self._clients is not None:
             region = self._listed(root, prefix, to)
-        elif self._map:
-            column, owner = self._column(root, prefix, to)
-            pairs = ", ".join(
-                f"({ddl.literal(value)}, {ddl.literal(code)})" for value, code in self._map.items()
-            )
-            alias = f"{prefix}m"
-            owner.join(
-                f"(VALUES {pairs}) AS {alias}(value, region)", f"{alias}.value = {column}::text"
-            )
-            region = f"{alias}.region"
         else:
-            region = "NULL::text"
+            column, owner = self._column(root, prefix, to)
+            region = self._mapped(column, f"{prefix}m", owner)
         if rule.default is not None:
             default = ddl.literal(rule.default)
             # Only where there is a client: the default is no home for rows without one.
             region = f"CASE WHEN {self.is_client(root)} THEN coalesce({region}, {default}) END"
         return region
+
+    def _mapped(self, column: str, alias: str, to: _From) -> str:
+        """Join the operator's map of values."""
+        if not self._map:
+            return "NULL::text"
+        pairs = ", ".join(
+            f"({ddl.literal(value)}, {ddl.literal(code)})" for value, code in self._map.items()
+        )
+        to.join(f"(VALUES {pairs}) AS {alias}(value, region)", f"{alias}.value = {column}::text")
+        return f"{alias}.region"
 
     def _listed(self, root: str, prefix: str, to: _From) -> str:
         """Join the operator's list of clients."""

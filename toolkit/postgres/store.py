@@ -204,13 +204,8 @@ class Store:
             (self.target, chunk.server, chunk.table, chunk.number, epoch, rows),
         )
 
-    def reopen(self, connection: Connection, chunk: Chunk, epoch: int) -> None:
-        """Note, in the caller's transaction, that a chunk is to be copied again.
-
-        Raises:
-            LockNotObtained: a newer run has taken over; the caller's transaction must not commit.
-        """
-        self.fence(connection, epoch)
+    def reopen(self, connection: Connection, chunk: Chunk) -> None:
+        """Note, in the caller's fenced transaction, that a chunk is to be copied again."""
         connection.execute(
             f"DELETE FROM {JOURNAL_SCHEMA}.checkpoint "
             "WHERE target = %s AND server = %s AND table_name = %s AND number = %s",

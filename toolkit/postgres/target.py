@@ -16,7 +16,7 @@ from toolkit.digest import Digest, DigestForm, Md5, RowDigest
 from toolkit.errors import Refused
 from toolkit.extras import Extra
 from toolkit.findings import Code, Finding, sampled_keys
-from toolkit.journal import Chunk, Decisions, Run, State, in_order
+from toolkit.journal import Chunk, Decisions, Run, Stale, State, in_order
 from toolkit.layout import Layout
 from toolkit.postgres import catalogue, ddl, digest, inspect, session, takedown
 from toolkit.postgres.audit import Audit, key_tables, sequences
@@ -185,14 +185,15 @@ class PostgresTarget:
         )
         yield copier.worker
 
-    def reconcile(
+    def stale(
         self,
         source: Source,
         connection: Connection,
-        run: Run,
         progress: Callable[[str], None],
-    ) -> list[Chunk]:
-        """Take out the chunks whose rows are not the source's any more; return them.
+        *,
+        repair: bool = False,
+    ) -> Stale:
+        """Compare the rows of each chunk with the source's; write nothing.
 
         The rows of a chunk were copied in one transaction, so each of them shows it as ``xmin``:
         that tells a chunk's rows apart without an index, whatever their key.
@@ -200,37 +201,61 @@ class PostgresTarget:
         Raises:
             Refused: a table holds rows that no chunk brought.
         """
-        changed: list[Chunk] = []
-        with self._connect_to_work() as target:
-            copied = self._store.copied(target)
+        with self._connect() as target:
             form = digest.common_form(connection, target)
-            everything = [chunk for chunk, _ in self._store.chunks(target)]
-            for name in {chunk.table: None for chunk in everything}:
-                progress(name)
-                chunks = in_order(chunk for chunk in everything if chunk.table == name)
-                done = {chunk: copied[chunk] for chunk in chunks if chunk in copied}
-                with ThreadPoolExecutor(1, thread_name_prefix="regionkit-digest") as pool:
-                    reading = pool.submit(self._by_transaction, target, name, form)
-                    wanted = source.chunk_digests(
-                        connection, name, self.canonical(name, form), form, chunks
+            copied = self._store.copied(target)
+            by_table: dict[str, list[Chunk]] = {}
+            for chunk, _ in self._store.chunks(target):
+                by_table.setdefault(chunk.table, []).append(chunk)
+
+        def compare(name: str) -> Stale:
+            progress(name)
+            chunks = in_order(by_table[name])
+            done = {chunk: copied[chunk] for chunk in chunks if chunk in copied}
+            with source.reader() as reader, self._connect_to_work() as target:
+                found = self._by_transaction(target, name, form)
+                wanted = source.chunk_digests(
+                    reader, name, self.canonical(name, form), form, chunks
+                )
+            strangers = found.keys() - {one.xid for one in done.values()}
+            if strangers and not repair:
+                rows = sum(found[xid].rows for xid in strangers)
+                raise Refused(
+                    f"{name!r} of {self.place} holds {rows} row(s) that no migration copied",
+                    hint="somebody has written there: see which with 'regionkit verify'; "
+                    "'regionkit migrate --repair' takes them out and copies what is missing",
+                )
+            differing = tuple(
+                chunk
+                for chunk, one in done.items()
+                if found.get(one.xid, Digest()) != wanted[chunk]
+            )
+            taken = {copied[chunk].xid: chunk for chunk in differing}
+            return Stale(
+                differing,
+                tuple((name, xid, taken.get(xid)) for xid in sorted(strangers | taken.keys())),
+            )
+
+        with ThreadPoolExecutor(self._workers, "regionkit-stale") as pool:
+            found = list(pool.map(compare, by_table))
+        return Stale(
+            tuple(chunk for one in found for chunk in one.chunks),
+            tuple(rows for one in found for rows in one.rows),
+        )
+
+    def take_out(self, stale: Stale, run: Run) -> None:
+        """Delete what :meth:`stale` found, each chunk with its checkpoint."""
+        with self._connect_to_work() as connection:
+            for name, xid, chunk in stale.rows:
+                with connection.transaction():
+                    self._store.fence(connection, run.epoch)
+                    if chunk is not None:
+                        self._store.reopen(connection, chunk)
+                    connection.execute(
+                        f"DELETE FROM {ddl.quote(self._schema, self._table_name(name))} "
+                        "WHERE xmin = %s::text::xid",
+                        (xid,),
                     )
-                    found = reading.result()
-                strangers = found.keys() - {one.xid for one in done.values()}
-                if strangers:
-                    rows = sum(found[xid].rows for xid in strangers)
-                    raise Refused(
-                        f"{name!r} of {self.place} holds {rows} row(s) that no migration copied",
-                        hint="somebody has written there: see which with 'regionkit verify', or "
-                        "start over: 'regionkit apply --revert', 'regionkit apply', then 'migrate'",
-                    )
-                changed += [
-                    chunk
-                    for chunk, one in done.items()
-                    if found.get(one.xid, Digest()) != wanted[chunk]
-                ]
-            for chunk in changed:
-                self._take_out(target, chunk, copied[chunk].xid, run)
-        return changed
 
     def _by_transaction(
         self, connection: Connection, name: str, form: DigestForm
@@ -238,15 +263,6 @@ class PostgresTarget:
         """Return the digest of a table's rows by the transaction that wrote them."""
         statement, _ = self._select(name, form, "t.xmin::text::bigint")
         return digest.per_group(connection, statement, form)
-
-    def _take_out(self, connection: Connection, chunk: Chunk, xid: int, run: Run) -> None:
-        name = self._table_name(chunk.table)
-        with connection.transaction():
-            session.set_for_transaction(connection, dict(ddl.move_row_settings()))
-            self._store.reopen(connection, chunk, run.epoch)
-            connection.execute(
-                f"DELETE FROM {ddl.quote(self._schema, name)} WHERE xmin = %s::text::xid", (xid,)
-            )
 
     def _table_name(self, name: str) -> str:
         return name if name == self._layout.link else self._layout.table(name).name
