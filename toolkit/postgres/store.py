@@ -73,8 +73,10 @@ CREATE TABLE IF NOT EXISTS {JOURNAL_SCHEMA}.taken_down (
   table_name text NOT NULL,
   other_table text,
   name text NOT NULL,
-  statements text NOT NULL,
+  definition text NOT NULL,
+  comments text NOT NULL,
   leaves jsonb NOT NULL,
+  unproven boolean NOT NULL,
   PRIMARY KEY (target, number)
 );
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -41,8 +41,10 @@ class Down:
         table: that it is of.
         other: the table that a foreign key references.
         name: its own.
-        statements: what creates it.
+        definition: the statement that creates it.
+        comments: the statements that comment on it.
         leaves: name and comment of an index's partitions, by the table that each is on.
+        unproven: whether it is a foreign key that stands, and has to be compared with the rows.
     """
 
     number: int
@@ -50,13 +52,29 @@ class Down:
     table: str
     other: str | None
     name: str
-    statements: str
+    definition: str
+    comments: str
     leaves: Mapping[str, tuple[str, str | None]]
+    unproven: bool = False
+
+    @property
+    def locks(self) -> frozenset[str]:
+        """The tables of the layout that nobody else may work on while this is created.
+
+        ``ALTER TABLE`` keeps others off its table, and ``ADD FOREIGN KEY`` off the one that it
+        references; to compare it with the rows keeps off its own alone (PostgreSQL documentation,
+        "Explicit Locking"). Two indexes of one partitioned table deadlock on its partitions.
+        """
+        other = {self.other} if self.other is not None and not self.unproven else set()
+        return frozenset({self.table, *other})
 
 
 #: What can be created at the same time, in the order in which it must be: a foreign key needs the
 #: key that it references, and a trigger would slow all others down.
-_STAGES = (("key", "index"), ("foreign key",), ("trigger",))
+_STAGES = (("key",), ("index", "foreign key"), ("trigger",))
+
+#: From here on a foreign key of a partitioned table can stand before it is compared with the rows.
+_NOT_VALID = 180000
 
 #: Objects of the layout's own tables; those of partitions follow their parents. The order is the
 #: order of dropping: foreign keys before the keys that they reference.
@@ -116,15 +134,27 @@ def take_down(connection: Connection, schema: str, note: Callable[[], None]) -> 
         ).fetchone()
         assert row is not None
         first = int(row[0]) + 1
+        for one in _down(connection, schema):
+            if one.unproven:
+                # A run ended between adding it and comparing it: its entry is there already.
+                connection.execute(_drop(schema, one.kind, one.table, one.name))
+        connection.execute(
+            f"UPDATE {JOURNAL_SCHEMA}.taken_down SET unproven = false WHERE target = %s", (schema,)
+        )
         objects = connection.execute(_OBJECTS, {"schema": schema}).fetchall()
         for number, row in enumerate(objects, first):
             _, kind, table, other, name, definition, comment, on_index, leaves = row
-            statements = _create(schema, kind, table, name, definition)
-            statements += _comment(schema, kind, table, name, comment)
-            statements += _comment(schema, "index", table, name, on_index)
+            comments = _comment(schema, kind, table, name, comment)
+            comments += _comment(schema, "index", table, name, on_index)
             connection.execute(
-                f"INSERT INTO {JOURNAL_SCHEMA}.taken_down VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-                (schema, number, kind, table, other, name, statements, Jsonb(leaves or {})),
+                f"INSERT INTO {JOURNAL_SCHEMA}.taken_down "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, false)",
+                (
+                    *(schema, number, kind, table, other, name),
+                    _definition(schema, kind, table, name, definition),
+                    comments,
+                    Jsonb(leaves or {}),
+                ),
             )
             connection.execute(_drop(schema, kind, table, name))
     return len(objects)
@@ -172,14 +202,42 @@ def put_back(
         Interrupted: the data do not fit a constraint; the error names it.
     """
     with connect() as connection:
-        left = [
-            Down(*row)
-            for row in connection.execute(
-                "SELECT number, kind, table_name, other_table, name, statements, leaves "
-                f"FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s ORDER BY number DESC",
-                (schema,),
-            ).fetchall()
-        ]
+        left = _down(connection, schema)
+        done = len(left)
+        weights = weights or {}
+        left.sort(key=lambda one: -weights.get(one.table, 0) - weights.get(one.other or "", 0))
+        keys, others, triggers = ([one for one in left if one.kind in kinds] for kinds in _STAGES)
+        _create(connect, schema, keys, fence, workers, progress)
+        if connection.info.server_version >= _NOT_VALID:
+            for one in others:
+                if one.kind == "foreign key" and not one.unproven:
+                    _add_unproven(connection, schema, one, fence)
+            others = [
+                replace(one, unproven=True) if one.kind == "foreign key" else one for one in others
+            ]
+        _create(connect, schema, others, fence, workers, progress)
+        _create(connect, schema, triggers, fence, workers, progress)
+    return done
+
+
+def _down(connection: Connection, schema: str) -> list[Down]:
+    rows = connection.execute(
+        "SELECT number, kind, table_name, other_table, name, definition, comments, leaves, "
+        f"unproven FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s ORDER BY number DESC",
+        (schema,),
+    ).fetchall()
+    return [Down(*row) for row in rows]
+
+
+def _create(
+    connect: Callable[[], Connection],
+    schema: str,
+    left: list[Down],
+    fence: Callable[[Connection], None],
+    workers: int,
+    progress: Callable[[str], None],
+) -> None:
+    """Create objects, several at a time where they do not lock each other's tables."""
     idle: list[Connection] = []
 
     def create(one: Down) -> None:
@@ -189,9 +247,7 @@ def put_back(
         finally:
             idle.append(connection)
 
-    weights = weights or {}
-    left.sort(key=lambda one: -weights.get(one.table, 0))
-    done = 0
+    left = list(left)
     try:
         with ThreadPoolExecutor(workers, thread_name_prefix="regionkit-index") as pool:
             running: dict[Future[None], Down] = {}
@@ -207,35 +263,31 @@ def put_back(
                 for future in finished:
                     del running[future]
                     future.result()
-                    done += 1
     finally:
         for connection in idle:
             connection.close()
-    return done
 
 
 def startable(left: Sequence[Down], running: Sequence[Down]) -> Down | None:
-    """Return the first object that can be created beside those that are being created. Pure.
+    """Return the first object that can be created beside those that are being created. Pure."""
+    locked = frozenset[str]().union(*(one.locks for one in running))
+    return next((one for one in left if not one.locks & locked), None)
 
-    ``ALTER TABLE`` keeps others off its table, and ``ADD FOREIGN KEY`` off the one that it
-    references (PostgreSQL documentation, "Explicit Locking"); two indexes of one partitioned table
-    deadlock on its partitions. ``None`` if there is none yet.
-    """
-    stages = [next(n for n, kinds in enumerate(_STAGES) if one.kind in kinds) for one in left]
-    for place, one in enumerate(left):
-        if stages[place] > min(stages):
-            continue
-        if any(
-            other.kind not in _STAGES[stages[place]]
-            or (
-                ({one.table, one.other} & {other.table, other.other} - {None})
-                and not one.kind == other.kind == "index"
-            )
-            for other in running
-        ):
-            continue
-        return one
-    return None
+
+@session.retried
+def _add_unproven(
+    connection: Connection, schema: str, one: Down, fence: Callable[[Connection], None]
+) -> None:
+    """Let a foreign key stand, without looking at the rows that are there."""
+    with connection.transaction():
+        fence(connection)
+        connection.execute("SELECT set_config('search_path', '', true)")
+        connection.execute(f"{one.definition} NOT VALID{one.comments}")
+        connection.execute(
+            f"UPDATE {JOURNAL_SCHEMA}.taken_down SET unproven = true "
+            "WHERE target = %s AND number = %s",
+            (schema, one.number),
+        )
 
 
 @session.retried
@@ -246,7 +298,12 @@ def _put_back(
         with connection.transaction():
             fence(connection)
             connection.execute("SELECT set_config('search_path', '', true)")
-            connection.execute(one.statements)
+            connection.execute(
+                f"ALTER TABLE {ddl.quote(schema, one.table)} "
+                f"VALIDATE CONSTRAINT {ddl.quote(one.name)}"
+                if one.unproven
+                else one.definition + one.comments
+            )
             _restore_leaves(connection, schema, one.name, one.leaves)
             connection.execute(
                 f"DELETE FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s AND number = %s",
@@ -291,7 +348,7 @@ def _restore_leaves(
             )
 
 
-def _create(schema: str, kind: str, table: str, name: str, definition: str) -> str:
+def _definition(schema: str, kind: str, table: str, name: str, definition: str) -> str:
     if kind in ("trigger", "index"):
         return definition
     return f"ALTER TABLE {ddl.quote(schema, table)} ADD CONSTRAINT {ddl.quote(name)} {definition}"

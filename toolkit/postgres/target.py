@@ -287,9 +287,13 @@ class PostgresTarget:
             progress("sequences")
             self._set_sequences(connection)
             progress("statistics")
-            for name in (*self._names().values(), self._layout.link):
-                connection.execute(f"ANALYZE {ddl.quote(self._schema, name)}")
+            with ThreadPoolExecutor(self._workers, "regionkit-analyze") as pool:
+                list(pool.map(self._analyze, sorted(rows, key=lambda name: -rows[name])))
             self._store.advance(connection, State.finished, run.epoch)
+
+    def _analyze(self, name: str) -> None:
+        with self._connect() as connection:
+            connection.execute(f"ANALYZE {ddl.quote(self._schema, name)}")
 
     def _fill_key_tables(
         self, connection: Connection, run: Run, progress: Callable[[str], None]
