@@ -95,6 +95,10 @@ def _forecast(
         )
     if output is Output.text:
         stdout().print(forecast_table(project, name, plan))
+        stdout().print(
+            f"about {plan.seconds:,.0f} s with {project.configuration.file.migrate.workers} "
+            f"worker(s), and {plan.disk / (1 << 20):,.0f} MiB of disk with indexes and log"
+        )
     if plan.refusals:
         personal.write_refusals(project, plan.refusals)
     plan.require_acceptable(target.place)
@@ -107,6 +111,8 @@ def _forecast(
             key: {"rows": census.rows, "bytes": census.bytes} for key, census in plan.tables.items()
         },
         "chunks": len(plan.chunks),
+        "workers": project.configuration.file.migrate.workers,
+        "estimate": {"seconds": round(plan.seconds, 1), "disk_bytes": plan.disk},
         "quarantine": {"clients": len(plan.left), "rows": plan.left_rows},
     }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from toolkit.config import Configuration
 from toolkit.errors import Refused, sampled
@@ -29,6 +30,10 @@ class Forecast:
         decisions: everything that decides where a row goes.
         link: name of the link.
         root: key of the root.
+        quarantine: whether clients are left out that cannot be moved.
+        seconds: about how long the whole job takes: the time that reading every row took just now,
+            times what the benchmark found (``Target.effort``).
+        disk: about how many bytes it takes on the target's disk, from the rows that were measured.
     """
 
     tables: dict[str, Census]
@@ -39,7 +44,9 @@ class Forecast:
     decisions: Decisions
     link: str
     root: str
-    quarantine: bool = field(default=False)
+    quarantine: bool = False
+    seconds: float = 0.0
+    disk: int = 0
 
     @property
     def rows(self) -> dict[str, int]:
@@ -120,11 +127,14 @@ def forecast(
             return target.values_refused(source, connection)
 
     keys = [*sorted(layout.shared), *layout.regional]
+    begun = time.monotonic()
     with ThreadPoolExecutor(project.file.migrate.workers, "regionkit-forecast") as pool:
         refused = pool.submit(values)
         looked = dict(zip(keys, pool.map(look, keys), strict=True))
         refusals = [one for census, _ in looked.values() for one in census.refusals]
+        took = time.monotonic() - begun
         refusals += refused.result()
+    size = sum(sum(census.bytes.values()) for census, _ in looked.values())
     left, left_rows = _quarantined(source, ask, refusals, layout) if quarantine else ((), {})
     return Forecast(
         tables={key: census for key, (census, _) in looked.items()},
@@ -136,6 +146,8 @@ def forecast(
         link=layout.link,
         root=layout.placement.root,
         quarantine=quarantine,
+        seconds=took * target.effort,
+        disk=round(size * target.growth),
     )
 
 

@@ -76,6 +76,19 @@ class Target(Protocol):
         """How many rows are copied in one transaction, unless the operator says it."""
         ...
 
+    @property
+    def effort(self) -> float:
+        """How many times as long as reading the source once the whole job takes.
+
+        Measured (``docs/benchmarks.md``), for the estimate of a dry run.
+        """
+        ...
+
+    @property
+    def growth(self) -> float:
+        """How many times as much disk as the rows in the source, with indexes, and with the log."""
+        ...
+
     def values_refused(self, source: Source, connection: Connection) -> list[Refusal]:
         """Return the rows of the source that the target cannot hold exactly; write nothing."""
         ...

@@ -44,6 +44,10 @@ class MongoTarget:
     #: Rows that are copied at a time.
     chunk_rows = 25_000
 
+    #: The bank with 2,000,000 payments, with indexes and journal (docs/benchmarks.md).
+    effort = 40.0
+    growth = 3.0
+
     def __init__(
         self, url: str, layout: Layout, project: Configuration, *, lease: float = LEASE
     ) -> None:
