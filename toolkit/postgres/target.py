@@ -74,8 +74,8 @@ class PostgresTarget:
     #: the joins that find their region to cost little.
     chunk_rows = 250_000
 
-    #: The bank with 2,000,000 payments: rows alone against rows, keys and indexes of the layout; and
-    #: the log of them (docs/benchmarks.md).
+    #: Of the bank with 2,000,000 payments: rows alone against rows, keys and indexes of the layout,
+    #: and their log (docs/benchmarks.md).
     effort = 6.0
     growth = 4.0
 
