@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from toolkit.errors import Interrupted, RegionkitError
 from toolkit.journal import Chunk, Run
 from toolkit.layout import Layout
-from toolkit.postgres import ddl, session
+from toolkit.postgres import ddl, session, stream
 from toolkit.postgres.source import Source, copied_columns
 from toolkit.postgres.store import Store
 
@@ -128,14 +128,11 @@ class Copier:
         shape: _Shape,
         select: str,
     ) -> int:
-        with reader.cursor() as reading, target.cursor() as writing:
-            with (
-                reading.copy(f"COPY ({select}) TO STDOUT (FORMAT binary)") as rows,
-                writing.copy(
-                    f"COPY {shape.target} ({ddl.columns(shape.columns)}) FROM STDIN (FORMAT binary)"
-                ) as sink,
-            ):
-                for block in rows:
+        with target.cursor() as writing:
+            with writing.copy(
+                f"COPY {shape.target} ({ddl.columns(shape.columns)}) FROM STDIN (FORMAT binary)"
+            ) as sink:
+                for block in stream.read(reader, f"COPY ({select}) TO STDOUT (FORMAT binary)"):
                     sink.write(block)
             return writing.rowcount
 
