@@ -14,11 +14,13 @@ from itertools import islice
 
 from toolkit.config import Configuration
 from toolkit.digest import Digest, DigestForm
+from toolkit.errors import StoppedByUser
 from toolkit.findings import Code, Finding
 from toolkit.layout import Layout
 from toolkit.migrate.comparison import Key, Mismatch, RowComparison
 from toolkit.migrate.forecast import names
 from toolkit.migrate.target import Target
+from toolkit.migrate.throttle import Throttle
 from toolkit.postgres.source import Moment, Source
 from toolkit.refusal import Left
 
@@ -75,6 +77,7 @@ def verify(
     project: Configuration,
     *,
     progress: Callable[[str], None] = lambda _: None,
+    throttle: Throttle | None = None,
 ) -> Verdict:
     """Compare source and target, then what the layout adds, then the declared invariants.
 
@@ -87,11 +90,13 @@ def verify(
     """
     target.require_applied()
     verdict = Verdict(target.server, left=target.quarantine())
+    brake = throttle or Throttle()
     if verdict.left:
         source.leave([one.client for one in verdict.left])
     with (
         source.open(),
         ThreadPoolExecutor(project.file.migrate.workers, "regionkit-verify") as pool,
+        brake.shared(),
     ):
         verdict.moment = source.moment
         with source.reader() as connection:
@@ -99,7 +104,11 @@ def verify(
 
         def compare(name: str) -> _Compared:
             progress(name)
-            return _compare(source, target, name, form)
+            # How many rows it was is known afterwards: the next table waits for them.
+            _wait(brake)
+            compared = _compare(source, target, name, form)
+            brake.settle(0, sum(compared.rows.values()))
+            return compared
 
         invariants = [(name, pool.submit(ask)) for name, ask in target.invariants(project)]
         equal: set[str] = set()
@@ -127,6 +136,12 @@ def verify(
     ran = {name for name, _ in invariants}
     verdict.skipped = [one.name for one in project.file.invariant if one.name not in ran]
     return verdict
+
+
+def _wait(brake: Throttle) -> None:
+    """Wait for what is owed; end the worker where the verification has ended."""
+    if not brake.wait(0):
+        raise StoppedByUser("stopped", hint="run 'regionkit verify' again")
 
 
 @dataclass(frozen=True)
