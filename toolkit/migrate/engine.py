@@ -118,6 +118,12 @@ def migrate(
     """
     outcome = Outcome()
     show = progress.watcher
+
+    def step(text: str) -> None:
+        """Between the steps that are no chunks, nothing is begun either while a run is held."""
+        brake.wait(0)
+        show.detail(text)
+
     brake = throttle or Throttle()
     with target.lock(), recorded(target, project, progress.copied) as history:
         clock = _Clock(outcome.seconds)
@@ -157,7 +163,7 @@ def migrate(
             if outcome.resumed:
                 show.phase("comparing what is copied")
                 with source.reader() as connection:
-                    stale = target.stale(source, connection, show.detail, repair=repair)
+                    stale = target.stale(source, connection, step, repair=repair)
                 clock.lap("compare")
             if stale or run.state is State.copying:
                 target.prepare(run)
@@ -170,11 +176,12 @@ def migrate(
             else:
                 outcome.already = _rows(target.chunks())
             show.phase("looking for changes of the source")
+            brake.wait(0)
             outcome.moment = _require_unchanged(source, target, project, show.detail)
             clock.lap("recheck")
         if run.state is not State.finished:
             show.phase("finishing")
-            target.finish(run, show.detail)
+            target.finish(run, step)
             clock.lap("finish")
         outcome.counts = target.counts()
     return outcome

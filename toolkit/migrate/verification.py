@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 from toolkit.config import Configuration
 from toolkit.digest import Digest, DigestForm
@@ -26,6 +28,9 @@ from toolkit.refusal import Left
 
 #: Rows of a table of which the columns that differ are named.
 _EXPLAINED = 1_000
+
+
+_Result = TypeVar("_Result")
 
 
 @dataclass
@@ -102,17 +107,24 @@ def verify(
         with source.reader() as connection:
             form = target.digest_form(connection)
 
+        def held(work: Callable[..., _Result], *arguments: str) -> _Result:
+            """Work when it is not held back; not at all when the verification has ended."""
+            if not brake.wait(0):
+                raise StoppedByUser("stopped", hint="run 'regionkit verify' again")
+            return work(*arguments)
+
         def compare(name: str) -> _Compared:
             progress(name)
             # How many rows it was is known afterwards: the next table waits for them.
-            _wait(brake)
             compared = _compare(source, target, name, form)
             brake.settle(0, sum(compared.rows.values()))
             return compared
 
-        invariants = [(name, pool.submit(ask)) for name, ask in target.invariants(project)]
+        invariants = [(name, pool.submit(held, ask)) for name, ask in target.invariants(project)]
         equal: set[str] = set()
-        for name, compared in zip(names(layout), pool.map(compare, names(layout)), strict=True):
+        for name, compared in zip(
+            names(layout), pool.map(partial(held, compare), names(layout)), strict=True
+        ):
             verdict.rows[name] = compared.rows
             if compared.left:
                 verdict.left_rows[name] = compared.left
@@ -124,7 +136,7 @@ def verify(
                 verdict.findings.extend(compared.comparison.findings())
                 verdict.comparisons.append(compared.comparison)
         progress("link, key tables, references, sequences and constraints")
-        for found in pool.map(lambda audit: audit(), target.audits(equal)):
+        for found in pool.map(held, target.audits(equal)):
             verdict.findings.extend(found)
         progress("invariants")
         for name, asked in invariants:
@@ -136,12 +148,6 @@ def verify(
     ran = {name for name, _ in invariants}
     verdict.skipped = [one.name for one in project.file.invariant if one.name not in ran]
     return verdict
-
-
-def _wait(brake: Throttle) -> None:
-    """Wait for what is owed; end the worker where the verification has ended."""
-    if not brake.wait(0):
-        raise StoppedByUser("stopped", hint="run 'regionkit verify' again")
 
 
 @dataclass(frozen=True)
