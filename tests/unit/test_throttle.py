@@ -205,6 +205,17 @@ def test_workers_that_wait_end_when_another_fails() -> None:
         )
 
 
+def test_nobody_waits_for_what_has_failed() -> None:
+    brake = throttle(Time(), Limits(rate=1))
+    with pytest.raises(KeyboardInterrupt), brake.shared():
+        raise KeyboardInterrupt
+    assert not brake.wait(1_000)
+    unlimited = throttle(Time(), Limits())
+    with unlimited.shared():
+        assert unlimited.wait(1_000)
+    assert unlimited.wait(1_000)
+
+
 @pytest.mark.parametrize(
     ("limits", "usual", "rows"),
     [

@@ -118,12 +118,6 @@ def migrate(
     """
     outcome = Outcome()
     show = progress.watcher
-
-    def step(text: str) -> None:
-        """Between the steps that are no chunks, nothing is begun either while a run is held."""
-        brake.wait(0)
-        show.detail(text)
-
     brake = throttle or Throttle()
     with target.lock(), recorded(target, project, progress.copied) as history:
         clock = _Clock(outcome.seconds)
@@ -162,8 +156,9 @@ def migrate(
             stale = Stale()
             if outcome.resumed:
                 show.phase("comparing what is copied")
+                brake.wait(0)
                 with source.reader() as connection:
-                    stale = target.stale(source, connection, step, repair=repair)
+                    stale = target.stale(source, connection, show.detail, repair=repair)
                 clock.lap("compare")
             if stale or run.state is State.copying:
                 target.prepare(run)
@@ -181,7 +176,8 @@ def migrate(
             clock.lap("recheck")
         if run.state is not State.finished:
             show.phase("finishing")
-            target.finish(run, step)
+            brake.wait(0)
+            target.finish(run, show.detail)
             clock.lap("finish")
         outcome.counts = target.counts()
     return outcome
