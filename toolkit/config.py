@@ -278,6 +278,18 @@ class MigrateSection(_Section):
     workers: Annotated[int, Field(ge=1, le=64)] = 2
     #: How long a statement may wait for a lock, in seconds.
     lock_timeout: Annotated[float, Field(gt=0)] = 3.0
+    #: How long a statement may take, in seconds; 0 is without end, as long copies need it.
+    statement_timeout: Annotated[float, Field(ge=0)] = 0.0
+    #: How long a PostgreSQL may leave a trivial question unanswered before a run gives it up.
+    answer_timeout: Annotated[float, Field(ge=1)] = 20.0
+    #: Rows per second, all workers together.
+    max_rate: Annotated[float, Field(gt=0)] | None = None
+    #: Active sessions of the source above which nothing is begun.
+    max_load: Annotated[int, Field(ge=0)] | None = None
+    #: Seconds that a replica of the source may be behind.
+    max_lag: Annotated[float, Field(gt=0)] | None = None
+    #: Nothing is begun while this file exists; beside the configuration.
+    pause_file: str | None = None
     #: What one session may use to sort and join, and to build an index; as PostgreSQL writes it.
     work_mem: Annotated[str, Field(pattern=_MEMORY)] = "64MB"
     maintenance_work_mem: Annotated[str, Field(pattern=_MEMORY)] = "256MB"

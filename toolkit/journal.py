@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any
@@ -76,6 +77,88 @@ class Run:
     state: State
     decisions: Decisions
     epoch: int
+
+
+class Outcome(StrEnum):
+    """How one start of a migration ended."""
+
+    finished = "finished"
+    interrupted = "interrupted"
+    refused = "refused"
+    failed = "failed"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One start of a migration, as the journal keeps it.
+
+    Attributes:
+        id: its own, drawn at random.
+        who: user and host.
+        pid: of the process.
+        version: of regionkit.
+        fingerprint: of the configuration.
+        started: when, on the server's clock.
+        epoch: the number of this start; ``None`` if it was refused before it could write.
+        expected: rows of the source, as it counted them; ``None`` with ``epoch``.
+        ended: when; ``None`` while it runs, and for one that was killed.
+        outcome: how; ``None`` with ``ended``.
+        exit_code: of the command; ``None`` with ``ended``.
+        rows: that it copied; ``None`` with ``ended``.
+        throttled_by: what holds it back; ``None`` when nothing does.
+    """
+
+    id: str
+    who: str
+    pid: int
+    version: str
+    fingerprint: str
+    started: datetime | None = None
+    epoch: int | None = None
+    expected: int | None = None
+    ended: datetime | None = None
+    outcome: Outcome | None = None
+    exit_code: int | None = None
+    rows: int | None = None
+    throttled_by: str | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, ``None`` if it did not end."""
+        if self.started is None or self.ended is None:
+            return None
+        return (self.ended - self.started).total_seconds()
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds the lock of a migration.
+
+    Attributes:
+        who: as the server knows them.
+        since: when they came.
+    """
+
+    who: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What was copied lately.
+
+    Attributes:
+        rows: whose checkpoints are at most ``seconds`` old.
+        seconds: how far back that looks, to the start of the run at most.
+    """
+
+    rows: int = 0
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Rows per second."""
+        return self.rows / self.seconds if self.seconds > 0 else 0.0
 
 
 def in_order(chunks: Iterable[Chunk]) -> list[Chunk]:

@@ -212,16 +212,17 @@ def namespaces(url: str) -> list[tuple[Any, ...]]:
 
 
 def mongo_content(url: str) -> dict[str, dict[str, int]]:
-    """Return the collections of every database with their documents; locks are left out.
+    """Return the collections of every database with their documents; locks and starts are left out.
 
-    A lock stays in the journal after it was released: its epoch may never begin anew.
+    A lock stays in the journal after it was released: its epoch may never begin anew. A start of a
+    migration that is known stays in its history, also when it is refused.
     """
     with MongoClient[dict[str, Any]](url) as client:
         return {
             name: {
                 one: client[name][one].estimated_document_count()
                 for one in sorted(client[name].list_collection_names(filter={"type": "collection"}))
-                if (name, one) != (JOURNAL, "locks")
+                if name != JOURNAL or one not in ("locks", "runs")
             }
             for name in client.list_database_names()
             if name not in ("admin", "config", "local")

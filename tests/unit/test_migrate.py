@@ -36,7 +36,7 @@ def test_progress_knows_rate_and_time_left() -> None:
     seen: list[TableProgress] = []
 
     class Seeing(Watcher):
-        def advanced(self, table: TableProgress) -> None:
+        def advanced(self, table: TableProgress, overall: TableProgress) -> None:
             seen.append(table)
 
     progress = Progress(Seeing(), clock=lambda: now)

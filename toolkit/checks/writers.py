@@ -206,6 +206,8 @@ class SqlWriter:
         session.search_path(connection, place.name)
         settings = {
             "application_name": self._mark,
+            # How long an application's write waits is what is measured.
+            "lock_timeout": "0",
             "statement_timeout": f"{_SERVER_PATIENCE}s",
             "idle_in_transaction_session_timeout": f"{_SERVER_PATIENCE}s",
         }

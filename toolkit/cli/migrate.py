@@ -17,6 +17,14 @@ from toolkit.cli.project import (
     QuietOption,
     open_project,
 )
+from toolkit.cli.throttling import (
+    Considerate,
+    MaxLagOption,
+    MaxLoadOption,
+    MaxRateOption,
+    PauseFileOption,
+    considerate,
+)
 from toolkit.cli.watch import watching
 from toolkit.migrate import engine
 from toolkit.migrate.forecast import Forecast
@@ -48,6 +56,10 @@ def migrate(
             "missing.",
         ),
     ] = False,
+    max_rate: MaxRateOption = None,
+    max_load: MaxLoadOption = None,
+    max_lag: MaxLagOption = None,
+    pause_file: PauseFileOption = None,
     quiet: QuietOption = False,
     output: OutputOption = Output.text,
 ) -> None:
@@ -65,12 +77,15 @@ def migrate(
     the tables, and the next run brings the changes in.
     """
     project = open_project(config)
+    options = Considerate(max_rate, max_load, max_lag, pause_file)
     results: list[dict[str, Any]] = []
     for name in backend.names:
         if dry_run:
-            results.append(_forecast(project, name, quarantine, quiet, output))
+            results.append(_forecast(project, name, options, quarantine, quiet, output))
         else:
-            results.append(_migrate(project, name, resume, quarantine, repair, quiet, output))
+            results.append(
+                _migrate(project, name, options, resume, quarantine, repair, quiet, output)
+            )
     if output is Output.json:
         print_json({"dry_run": dry_run, "results": results})
     elif dry_run:
@@ -80,10 +95,15 @@ def migrate(
 
 
 def _forecast(
-    project: Project, name: backends.Name, quarantine: bool, quiet: bool, output: Output
+    project: Project,
+    name: backends.Name,
+    options: Considerate,
+    quarantine: bool,
+    quiet: bool,
+    output: Output,
 ) -> dict[str, Any]:
     target = backends.target(project, name)
-    with watching(name, quiet=quiet) as watcher:
+    with watching(name, quiet=quiet, output=output) as watcher:
         watcher.phase("checking")
         plan = engine.dry_run(
             project.source(),
@@ -91,6 +111,7 @@ def _forecast(
             project.layout,
             project.configuration,
             quarantine=quarantine,
+            limits=options.limits(project.configuration),
             progress=watcher.detail,
         )
     if output is Output.text:
@@ -140,6 +161,7 @@ def forecast_table(project: Project, name: str, plan: Forecast) -> Table:
 def _migrate(
     project: Project,
     name: backends.Name,
+    options: Considerate,
     resume: bool,
     quarantine: bool,
     repair: bool,
@@ -147,7 +169,10 @@ def _migrate(
     output: Output,
 ) -> dict[str, Any]:
     target = backends.target(project, name)
-    with watching(name, quiet=quiet) as watcher:
+    with (
+        watching(name, quiet=quiet, output=output) as watcher,
+        considerate(project, name, options, watcher) as throttle,
+    ):
         outcome = engine.migrate(
             project.source(),
             target,
@@ -158,6 +183,7 @@ def _migrate(
             quarantine=quarantine,
             repair=repair,
             refused=lambda plan: personal.write_refusals(project, plan.refusals),
+            throttle=throttle,
         )
     if output is Output.text:
         stdout().print(counts_table(project, name, outcome))

@@ -129,13 +129,16 @@ class Project:
 
 
 def open_project(path: Path | None, lab: Lab | None = None) -> Project:
-    """Read the configuration and find the lab.
+    """Read the configuration and find the lab; bound the sessions that will be opened.
 
     Args:
         path: what ``--config`` says.
         lab: the lab to use; default the one of the current folder.
     """
-    return Project(config.load(path), lab or Lab(default_folder(Path.cwd())))
+    configuration = config.load(path)
+    migrate = configuration.file.migrate
+    session.limit(session.Limits(migrate.lock_timeout, migrate.statement_timeout))
+    return Project(configuration, lab or Lab(default_folder(Path.cwd())))
 
 
 def confirm(question: str, *, yes: bool, no_input: bool) -> None:

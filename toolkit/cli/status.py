@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
 from toolkit.cli import backends
 from toolkit.cli.output import Output, OutputOption, print_json, stdout
 from toolkit.cli.project import Backend, BackendOption, ConfigOption, Project, open_project
 from toolkit.errors import ConnectionFailed
-from toolkit.journal import State
+from toolkit.journal import RunRecord
+from toolkit.migrate.progress import duration
+from toolkit.migrate.standing import Standing, next_command, outcome_text, standing
+
+#: Starts of a migration that are shown without ``--history``.
+_LAST_RUNS = 3
 
 
 def status(
     config: ConfigOption = None,
     backend: BackendOption = Backend.all,
+    history: Annotated[
+        bool, typer.Option("--history", help="List every start of a migration that is kept.")
+    ] = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Say of each layout which migrations are pending and how far its data have come.
+    """Say of each layout which migrations are pending, how far its data are, and who is at work.
 
     It reads the journals in the targets, so it works while another terminal migrates, and after a
-    crash. A server that does not answer is said to; the exit code is 0.
+    crash. Below stand the last starts of `regionkit migrate`, all of them with `--history`. A
+    server that does not answer is said to; the exit code is 0.
     """
     project = open_project(config)
     found = [_of(project, name) for name in backend.names]
     if output is Output.json:
-        print_json({"backends": found})
+        print_json({"backends": [_document(entry) for entry in found]})
         return
     table = Table()
-    for column in ("backend", "migrations", "data", "rows", "chunks", "next"):
+    for column in ("backend", "migrations", "data", "rows", "chunks", "at work", "next"):
         table.add_column(column, overflow="fold")
     for entry in found:
         table.add_row(*_row(entry))
     stdout().print(table)
+    shown = [(entry, run) for entry in found for run in _runs(entry, history)]
+    if shown:
+        stdout().print(_history(shown))
 
 
 def _of(project: Project, name: backends.Name) -> dict[str, Any]:
@@ -41,37 +55,93 @@ def _of(project: Project, name: backends.Name) -> dict[str, Any]:
     try:
         with backends.history(project, name) as history:
             entry["pending"] = [plan.revision for plan in history.plan()]
-        if entry["pending"]:
-            return entry
-        target = backends.target(project, name)
-        run = target.run()
-        if run is not None:
-            chunks = target.chunks()
-            entry["state"] = run.state.value
-            entry["epoch"] = run.epoch
-            entry["chunks"] = len(chunks)
-            entry["chunks_copied"] = sum(rows is not None for _, rows in chunks)
-            entry["rows_copied"] = sum(rows or 0 for _, rows in chunks)
+        entry["standing"] = standing(backends.target(project, name))
     except ConnectionFailed as error:
         entry["unreachable"] = error.message
     return entry
 
 
+def _document(entry: dict[str, Any]) -> dict[str, Any]:
+    found: Standing | None = entry.get("standing")
+    document = {key: value for key, value in entry.items() if key != "standing"}
+    if found is None:
+        return document
+    if found.state is not None:
+        document |= {
+            "state": found.state.value,
+            "epoch": found.epoch,
+            "chunks": found.chunks,
+            "chunks_copied": found.chunks_copied,
+            "rows_copied": found.rows_copied,
+            "rows_expected": found.rows_expected,
+            "percent": found.percent,
+        }
+    return document | {
+        "at_work": None if found.holder is None else asdict(found.holder),
+        "throttled_by": found.throttled_by,
+        "rows_per_second": found.rate,
+        "seconds_left": found.seconds_left,
+        "next": next_command(entry.get("pending", []), found),
+        "runs": [
+            {**asdict(run), "seconds": run.seconds, "text": outcome_text(run, found)}
+            for run in found.runs
+        ],
+    }
+
+
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     name = str(entry["backend"])
     if "unreachable" in entry:
-        return name, str(entry["unreachable"]), "", "", "", "regionkit lab up"
-    if entry["pending"]:
-        pending = f"{len(entry['pending'])} pending"
-        return name, pending, "", "", "", "regionkit apply --dry-run"
-    if "state" not in entry:
-        return name, "applied", "not begun", "", "", "regionkit migrate --dry-run"
-    finished = entry["state"] == State.finished
+        return name, str(entry["unreachable"]), "", "", "", "", "regionkit lab up"
+    found: Standing = entry["standing"]
+    pending = entry["pending"]
+    migrations = f"{len(pending)} pending" if pending else "applied"
+    next_ = next_command(pending, found)
+    work = ""
+    if found.holder is not None:
+        work = f"{found.holder.who}, since {found.holder.since:%Y-%m-%d %H:%M:%S %Z}"
+        if found.throttled_by is not None:
+            work += f"; throttled: {found.throttled_by}"
+    if found.state is None:
+        return name, migrations, "" if pending else "not begun", "", "", work, next_
+    rows = f"{found.rows_copied:,}"
+    if found.rows_expected is not None:
+        rows += f" of {found.rows_expected:,} ({found.percent:.0f} %)"
+    if found.rate is not None:
+        rows += f", {found.rate:,.0f} rows/s"
+    if found.seconds_left is not None:
+        rows += f", {duration(found.seconds_left)} left"
     return (
         name,
-        "applied",
-        str(entry["state"]),
-        f"{entry['rows_copied']:,}",
-        f"{entry['chunks_copied']} of {entry['chunks']}",
-        "regionkit verify" if finished else "regionkit migrate --resume",
+        migrations,
+        found.state.value,
+        rows,
+        f"{found.chunks_copied} of {found.chunks}",
+        work,
+        next_,
     )
+
+
+def _runs(entry: dict[str, Any], everything: bool) -> list[RunRecord]:
+    found: Standing | None = entry.get("standing")
+    if found is None:
+        return []
+    return list(found.runs) if everything else list(found.runs[:_LAST_RUNS])
+
+
+def _history(shown: list[tuple[dict[str, Any], RunRecord]]) -> Table:
+    table = Table(title="starts of regionkit migrate, the newest first")
+    for column in ("backend", "who", "began", "took", "ended", "rows", "version", "configuration"):
+        table.add_column(column, overflow="fold", justify="right" if column == "rows" else "left")
+    for entry, run in shown:
+        table.add_row(
+            str(entry["backend"]),
+            f"{run.who}, process {run.pid}",
+            f"{run.started:%Y-%m-%d %H:%M:%S}" if run.started else "",
+            "" if run.seconds is None else duration(run.seconds),
+            outcome_text(run, entry["standing"]),
+            "" if run.rows is None else f"{run.rows:,}",
+            run.version,
+            run.fingerprint[:12],
+        )
+    return table

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from toolkit.cli import backends, personal
-from toolkit.cli.output import Output, OutputOption, print_json, stderr, stdout
+from toolkit.cli.output import Output, OutputOption, print_json, stdout
 from toolkit.cli.project import (
     Backend,
     BackendOption,
@@ -16,6 +16,15 @@ from toolkit.cli.project import (
     QuietOption,
     open_project,
 )
+from toolkit.cli.throttling import (
+    Considerate,
+    MaxLagOption,
+    MaxLoadOption,
+    MaxRateOption,
+    PauseFileOption,
+    considerate,
+)
+from toolkit.cli.watch import watching
 from toolkit.errors import VerificationFailed, sampled
 from toolkit.migrate.verification import Verdict
 from toolkit.migrate.verification import verify as verify_target
@@ -24,6 +33,10 @@ from toolkit.migrate.verification import verify as verify_target
 def verify(
     config: ConfigOption = None,
     backend: BackendOption = Backend.all,
+    max_rate: MaxRateOption = None,
+    max_load: MaxLoadOption = None,
+    max_lag: MaxLagOption = None,
+    pause_file: PauseFileOption = None,
     quiet: QuietOption = False,
     output: OutputOption = Output.text,
 ) -> None:
@@ -34,9 +47,10 @@ def verify(
     freeze of the source, equality is proven for the moment at which this command began.
     """
     project = open_project(config)
+    options = Considerate(max_rate, max_load, max_lag, pause_file)
     verdicts = []
     for name in backend.names:
-        verdict = run(project, name, quiet=quiet)
+        verdict = run(project, name, options, quiet=quiet, output=output)
         verdicts.append(verdict)
         if output is Output.text:
             stdout().print(verdict_table(project, name, verdict))
@@ -45,20 +59,28 @@ def verify(
     require_equal(project, verdicts)
 
 
-def run(project: Project, name: backends.Name, *, quiet: bool = False) -> Verdict:
+def run(
+    project: Project,
+    name: backends.Name,
+    options: Considerate | None = None,
+    *,
+    quiet: bool = False,
+    output: Output = Output.text,
+) -> Verdict:
     """Verify one backend."""
-
-    def show(text: str) -> None:
-        if not quiet:
-            stderr().print(f"{name}: comparing {text}", markup=False)
-
-    return verify_target(
-        project.source(),
-        backends.target(project, name),
-        project.layout,
-        project.configuration,
-        progress=show,
-    )
+    with (
+        watching(name, quiet=quiet, output=output) as watcher,
+        considerate(project, name, options or Considerate(), watcher) as throttle,
+    ):
+        watcher.phase("comparing")
+        return verify_target(
+            project.source(),
+            backends.target(project, name),
+            project.layout,
+            project.configuration,
+            progress=watcher.detail,
+            throttle=throttle,
+        )
 
 
 def require_equal(project: Project, verdicts: list[Verdict]) -> None:

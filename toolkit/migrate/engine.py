@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,8 +12,10 @@ from toolkit.errors import Refused, UsageError, VerificationFailed, sampled
 from toolkit.journal import Chunk, Run, Stale, State, differences
 from toolkit.layout import Layout
 from toolkit.migrate.forecast import Forecast, forecast, names
+from toolkit.migrate.history import recorded
 from toolkit.migrate.progress import Progress
 from toolkit.migrate.target import Target
+from toolkit.migrate.throttle import UNLIMITED, Limits, Throttle
 from toolkit.migrate.workers import copy_all
 from toolkit.postgres.source import Moment, Source
 from toolkit.refusal import Left
@@ -52,6 +55,7 @@ def dry_run(
     project: Configuration,
     *,
     quarantine: bool = False,
+    limits: Limits = UNLIMITED,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Forecast:
     """Return what :func:`migrate` would do, and stop. Writes nothing, anywhere.
@@ -62,7 +66,15 @@ def dry_run(
     target.require_applied()
     target.require_known()
     with source.open():
-        plan = forecast(source, target, layout, project, quarantine=quarantine, progress=progress)
+        plan = forecast(
+            source,
+            target,
+            layout,
+            project,
+            quarantine=quarantine,
+            limits=limits,
+            progress=progress,
+        )
     _require_same(target, target.run(), plan)
     return plan
 
@@ -78,6 +90,7 @@ def migrate(
     quarantine: bool = False,
     repair: bool = False,
     refused: Callable[[Forecast], None] = lambda _: None,
+    throttle: Throttle | None = None,
 ) -> Outcome:
     """Copy every row of the source into the target, once.
 
@@ -95,6 +108,7 @@ def migrate(
         quarantine: leave clients that cannot be moved in the source, with all their rows.
         repair: take out rows that somebody else has written into the target.
         refused: called with the forecast where rows cannot be moved, so that keys can be kept.
+        throttle: lets the run wait, to spare a live source.
 
     Raises:
         Refused: rows cannot be placed, or the target holds foreign data; nothing was written.
@@ -104,7 +118,8 @@ def migrate(
     """
     outcome = Outcome()
     show = progress.watcher
-    with target.lock():
+    brake = throttle or Throttle()
+    with target.lock(), recorded(target, project, progress.copied) as history:
         clock = _Clock(outcome.seconds)
         show.phase("checking")
         run = target.run()
@@ -113,7 +128,15 @@ def migrate(
                 f"there is no migration into {target.place} to resume",
                 hint="start one with 'regionkit migrate'",
             )
-        plan = dry_run(source, target, layout, project, quarantine=quarantine, progress=show.detail)
+        plan = dry_run(
+            source,
+            target,
+            layout,
+            project,
+            quarantine=quarantine,
+            limits=brake.limits,
+            progress=show.detail,
+        )
         if plan.refusals:
             refused(plan)
         plan.require_acceptable(target.place)
@@ -124,6 +147,8 @@ def migrate(
         else:
             outcome.resumed = True
             run = target.resume()
+        history.copying(run, sum(plan.rows.values()))
+        brake.listen(history.throttled)
         target.leave(plan.left, run)
         # A snapshot of its own, taken after the journal was written: a worker within the source's
         # database sees the run's fence under the snapshot that it copies from.
@@ -131,6 +156,7 @@ def migrate(
             stale = Stale()
             if outcome.resumed:
                 show.phase("comparing what is copied")
+                brake.wait(0)
                 with source.reader() as connection:
                     stale = target.stale(source, connection, show.detail, repair=repair)
                 clock.lap("compare")
@@ -140,15 +166,17 @@ def migrate(
                 target.take_out(stale, run)
                 outcome.again = list(stale.chunks)
                 show.phase("copying")
-                _copy(source, target, project, progress, plan, outcome, run)
+                _copy(source, target, project, progress, plan, outcome, run, brake)
                 clock.lap("copy")
             else:
                 outcome.already = _rows(target.chunks())
             show.phase("looking for changes of the source")
+            brake.wait(0)
             outcome.moment = _require_unchanged(source, target, project, show.detail)
             clock.lap("recheck")
         if run.state is not State.finished:
             show.phase("finishing")
+            brake.wait(0)
             target.finish(run, show.detail)
             clock.lap("finish")
         outcome.counts = target.counts()
@@ -197,6 +225,7 @@ def _copy(
     plan: Forecast,
     outcome: Outcome,
     run: Run,
+    throttle: Throttle,
 ) -> None:
     rows = plan.rows
     journaled = target.chunks()
@@ -206,6 +235,9 @@ def _copy(
     pending = [chunk for chunk, copied in journaled if copied is None]
     # The largest table first: at the end, no worker is left alone with it.
     pending.sort(key=lambda chunk: (-rows.get(chunk.table, 0), chunk.table, chunk.number))
+    # An even share: what a chunk really was is settled after it.
+    numbers = Counter(chunk.table for chunk, _ in journaled)
+    sizes = {name: -(-rows.get(name, 0) // number) for name, number in numbers.items()}
     with target.workers(source, run) as open_worker:
         copy_all(
             pending,
@@ -213,6 +245,8 @@ def _copy(
             project.file.migrate.workers,
             begin=progress.begin,
             done=progress.add,
+            throttle=throttle,
+            size=lambda chunk: sizes[chunk.table],
         )
     outcome.copied = {table: entry.done - entry.before for table, entry in progress.tables.items()}
 

@@ -12,6 +12,7 @@ from toolkit.errors import Refused, sampled
 from toolkit.journal import Chunk, Decisions, chunks
 from toolkit.layout import Layout
 from toolkit.migrate.target import Target
+from toolkit.migrate.throttle import UNLIMITED, Limits
 from toolkit.postgres.preflight import Census, Preflight
 from toolkit.postgres.source import Source
 from toolkit.refusal import Left, Refusal, clients
@@ -96,6 +97,7 @@ def forecast(
     project: Configuration,
     *,
     quarantine: bool = False,
+    limits: Limits = UNLIMITED,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Forecast:
     """Return what a migration would do. The real run begins with the same function.
@@ -106,9 +108,10 @@ def forecast(
         layout: the decisions.
         project: the operator's configuration.
         quarantine: leave out the clients that cannot be moved.
+        limits: what the run will keep to; chunks are small enough for them.
         progress: called with each table.
     """
-    chunk_rows = project.file.migrate.chunk_rows or target.chunk_rows
+    chunk_rows = limits.chunk_rows(project.file.migrate.chunk_rows or target.chunk_rows)
     ask = Preflight(source, layout.topology.codes)
 
     def look(key: str) -> tuple[Census, list[Chunk]]:

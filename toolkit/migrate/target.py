@@ -21,7 +21,7 @@ from typing import Protocol
 from toolkit.config import Configuration
 from toolkit.digest import Digest, DigestForm, RowDigest
 from toolkit.findings import Finding
-from toolkit.journal import Chunk, Decisions, Run, Stale
+from toolkit.journal import Chunk, Decisions, Holder, Outcome, Pace, Run, RunRecord, Stale
 from toolkit.postgres.session import Connection
 from toolkit.postgres.source import Source
 from toolkit.refusal import Left, Refusal
@@ -160,6 +160,32 @@ class Target(Protocol):
 
     def finish(self, run: Run, progress: Callable[[str], None]) -> None:
         """Put back what ``prepare`` took away, and note that the migration is finished."""
+        ...
+
+    # History: who ran what, and how far it is; see toolkit.migrate.history ---------------------
+
+    def begin_run(self, record: RunRecord) -> None:
+        """Note one start of a migration; a second call adds the epoch and what is expected."""
+        ...
+
+    def note_run(self, record: RunRecord, throttled_by: str) -> None:
+        """Note what holds a start back now; empty: nothing."""
+        ...
+
+    def end_run(self, record: RunRecord, outcome: Outcome, code: int, rows: int) -> None:
+        """Note how a start of a migration ended."""
+        ...
+
+    def runs(self) -> list[RunRecord]:
+        """Return every start that is kept, the newest first."""
+        ...
+
+    def pace(self, window: float) -> Pace:
+        """Return what the newest start has copied within the last ``window`` seconds."""
+        ...
+
+    def holder(self) -> Holder | None:
+        """Return who holds the lock now; ``None`` if nobody is at work."""
         ...
 
     # Verification ----------------------------------------------------------------------------

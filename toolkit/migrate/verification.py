@@ -10,20 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 from toolkit.config import Configuration
 from toolkit.digest import Digest, DigestForm
+from toolkit.errors import StoppedByUser
 from toolkit.findings import Code, Finding
 from toolkit.layout import Layout
 from toolkit.migrate.comparison import Key, Mismatch, RowComparison
 from toolkit.migrate.forecast import names
 from toolkit.migrate.target import Target
+from toolkit.migrate.throttle import Throttle
 from toolkit.postgres.source import Moment, Source
 from toolkit.refusal import Left
 
 #: Rows of a table of which the columns that differ are named.
 _EXPLAINED = 1_000
+
+
+_Result = TypeVar("_Result")
 
 
 @dataclass
@@ -75,6 +82,7 @@ def verify(
     project: Configuration,
     *,
     progress: Callable[[str], None] = lambda _: None,
+    throttle: Throttle | None = None,
 ) -> Verdict:
     """Compare source and target, then what the layout adds, then the declared invariants.
 
@@ -87,23 +95,36 @@ def verify(
     """
     target.require_applied()
     verdict = Verdict(target.server, left=target.quarantine())
+    brake = throttle or Throttle()
     if verdict.left:
         source.leave([one.client for one in verdict.left])
     with (
         source.open(),
         ThreadPoolExecutor(project.file.migrate.workers, "regionkit-verify") as pool,
+        brake.shared(),
     ):
         verdict.moment = source.moment
         with source.reader() as connection:
             form = target.digest_form(connection)
 
+        def held(work: Callable[..., _Result], *arguments: str) -> _Result:
+            """Work when it is not held back; not at all when the verification has ended."""
+            if not brake.wait(0):
+                raise StoppedByUser("stopped", hint="run 'regionkit verify' again")
+            return work(*arguments)
+
         def compare(name: str) -> _Compared:
             progress(name)
-            return _compare(source, target, name, form)
+            # How many rows it was is known afterwards: the next table waits for them.
+            compared = _compare(source, target, name, form)
+            brake.settle(0, sum(compared.rows.values()))
+            return compared
 
-        invariants = [(name, pool.submit(ask)) for name, ask in target.invariants(project)]
+        invariants = [(name, pool.submit(held, ask)) for name, ask in target.invariants(project)]
         equal: set[str] = set()
-        for name, compared in zip(names(layout), pool.map(compare, names(layout)), strict=True):
+        for name, compared in zip(
+            names(layout), pool.map(partial(held, compare), names(layout)), strict=True
+        ):
             verdict.rows[name] = compared.rows
             if compared.left:
                 verdict.left_rows[name] = compared.left
@@ -115,7 +136,7 @@ def verify(
                 verdict.findings.extend(compared.comparison.findings())
                 verdict.comparisons.append(compared.comparison)
         progress("link, key tables, references, sequences and constraints")
-        for found in pool.map(lambda audit: audit(), target.audits(equal)):
+        for found in pool.map(held, target.audits(equal)):
             verdict.findings.extend(found)
         progress("invariants")
         for name, asked in invariants:

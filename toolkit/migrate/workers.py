@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from toolkit.errors import StoppedByUser
 from toolkit.journal import Chunk
 from toolkit.migrate.target import Worker
+from toolkit.migrate.throttle import Throttle
 
 
 def copy_all(
@@ -19,6 +20,8 @@ def copy_all(
     *,
     begin: Callable[[str], None],
     done: Callable[[str, int], None],
+    throttle: Throttle | None = None,
+    size: Callable[[Chunk], int] = lambda _: 0,
 ) -> None:
     """Copy chunks with ``count`` workers.
 
@@ -30,6 +33,8 @@ def copy_all(
         count: how many workers.
         begin: called with the table before a chunk is copied.
         done: called with the table and the rows after a chunk was copied.
+        throttle: lets workers wait between chunks.
+        size: tells it how many rows a chunk will be, as far as is known.
 
     Raises:
         StoppedByUser: Ctrl-C; every chunk is either copied and noted, or neither.
@@ -37,6 +42,7 @@ def copy_all(
     queue = list(reversed(chunks))
     guard = threading.Lock()
     stop = threading.Event()
+    brake = throttle or Throttle()
 
     def take() -> Chunk | None:
         with guard:
@@ -45,8 +51,14 @@ def copy_all(
     def work() -> None:
         with open_worker() as worker:
             while (chunk := take()) is not None:
+                # Before the wait: it belongs to the rate that is shown.
                 begin(chunk.table)
-                done(chunk.table, worker.copy(chunk))
+                expected = size(chunk)
+                if not brake.wait(expected, stop.is_set):
+                    return
+                rows = worker.copy(chunk)
+                brake.settle(expected, rows)
+                done(chunk.table, rows)
 
     with ThreadPoolExecutor(max_workers=count, thread_name_prefix="regionkit-copy") as pool:
         futures: list[Future[None]] = [pool.submit(work) for _ in range(min(count, len(queue)))]

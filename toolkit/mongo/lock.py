@@ -13,6 +13,7 @@ import secrets
 import socket
 import threading
 import time
+from datetime import datetime
 from types import TracebackType
 
 from pymongo import ReturnDocument, errors
@@ -118,6 +119,18 @@ class Lock:
                 continue
             assert found is not None, "an upsert returns what it wrote"
             return found
+
+    def holder(self) -> tuple[str, datetime] | None:
+        """Return who holds the lock, this session or another, and since when."""
+        with translated(f"look at the lock {self.name}"):
+            found = self._locks.find_one(
+                {
+                    "_id": self.name,
+                    "owner": {"$ne": None},
+                    "$expr": {"$gte": ["$until", _NOW]},
+                }
+            )
+        return None if found is None else (str(found["who"]), found["since"])
 
     def check(self) -> None:
         """Make sure that the lock is still held; call it before every step.

@@ -54,9 +54,11 @@ class MongoSession:
     Args:
         url: where the server is.
         options: of every client that is opened.
+        patience: seconds that a transaction may be tried for, its repetitions included.
     """
 
-    def __init__(self, url: str, options: Document) -> None:
+    def __init__(self, url: str, options: Document, patience: float) -> None:
+        self.patience = patience
         self._url = url
         self._options = options
         self._motor = motor.motor_asyncio.AsyncIOMotorClient(url, **options)
@@ -107,12 +109,13 @@ class MongoSession:
         self.close()
 
 
-def connect(url: str, *, timeout: float = 10) -> MongoSession:
+def connect(url: str, *, timeout: float = 10, patience: float = 60) -> MongoSession:
     """Open a connection that writes and reads with majority, on the primary.
 
     Args:
         url: a MongoDB URL.
         timeout: seconds to wait for a primary, unless the URL says it.
+        patience: seconds that a transaction may be tried for, its repetitions included.
 
     Raises:
         ConnectionFailed: nobody answers, the login is refused, or the URL is wrong.
@@ -124,7 +127,7 @@ def connect(url: str, *, timeout: float = 10) -> MongoSession:
             options[name] = int(timeout * 1000)
     session = None
     try:
-        session = MongoSession(url, options)
+        session = MongoSession(url, options, patience)
         session.client.admin.command("ping")
     except (errors.PyMongoError, ValueError) as error:
         if session is not None:

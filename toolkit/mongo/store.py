@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import pymongo
 from bson.binary import Binary
 from pymongo import errors
 from pymongo.client_session import ClientSession
@@ -168,11 +169,13 @@ class Store:
                 raise overtaken(self.target)
             write()
 
-        session.with_transaction(
-            transaction,
-            read_concern=ReadConcern("snapshot"),
-            write_concern=WriteConcern("majority"),
-        )
+        # Without a limit of ours the driver repeats for two minutes what nobody answers.
+        with pymongo.timeout(self._session.patience):
+            session.with_transaction(
+                transaction,
+                read_concern=ReadConcern("snapshot"),
+                write_concern=WriteConcern("majority"),
+            )
 
     def checkpoint(self, chunk: Chunk, epoch: int, rows: int) -> None:
         """Note a copied chunk.

@@ -11,7 +11,17 @@ from toolkit.config import Configuration, InvariantSection
 from toolkit.digest import Digest, DigestForm, Md5, RowDigest
 from toolkit.errors import Refused, sampled
 from toolkit.findings import Finding
-from toolkit.journal import Chunk, Decisions, Run, Stale, State
+from toolkit.journal import (
+    Chunk,
+    Decisions,
+    Holder,
+    Outcome,
+    Pace,
+    Run,
+    RunRecord,
+    Stale,
+    State,
+)
 from toolkit.layout import Layout
 from toolkit.mongo import invariants, load
 from toolkit.mongo.audit import Audit
@@ -20,6 +30,7 @@ from toolkit.mongo.digest import Cells, Digests, places
 from toolkit.mongo.layout import collections
 from toolkit.mongo.lock import LEASE, Lock
 from toolkit.mongo.refusals import refused_values
+from toolkit.mongo.runs import Runs
 from toolkit.mongo.session import MongoSession, connect, require_transactions, translated
 from toolkit.mongo.source import SourceReader
 from toolkit.mongo.store import Store
@@ -58,6 +69,7 @@ class MongoTarget:
         self._allow_single_member = project.file.target.mongo.allow_single_member
         self._server = layout.topology.server(self.backend)
         self._lease = lease
+        self._patience = project.file.migrate.answer_timeout
 
     @property
     def server(self) -> str:
@@ -79,9 +91,12 @@ class MongoTarget:
         """Hold the lock that keeps a second migration out."""
         with (
             connect(self._url) as session,
-            Lock(session, f"migrate {self._name}", lease=self._lease) as lock,
+            self._lock(session) as lock,
         ):
             yield lock
+
+    def _lock(self, session: MongoSession) -> Lock:
+        return Lock(session, f"migrate {self._name}", lease=self._lease)
 
     # The engine's protocol ---------------------------------------------------------------------
 
@@ -186,7 +201,7 @@ class MongoTarget:
         self, source: SourceReader, run: Run
     ) -> Iterator[Callable[[], AbstractContextManager[Worker]]]:
         """Return what opens a worker."""
-        with connect(self._url) as session:
+        with connect(self._url, patience=self._patience) as session:
             copier = Copier(source, session, self._name, self._layout, self._collections, run)
             yield copier.worker
 
@@ -199,6 +214,39 @@ class MongoTarget:
                 store.advance(State.copied, run.epoch)
             load.create_indexes(database, self._collections, progress)
             store.advance(State.finished, run.epoch)
+
+    # History -----------------------------------------------------------------------------------
+
+    def begin_run(self, record: RunRecord) -> None:
+        """Note one start of a migration; a second call adds the epoch and what is expected."""
+        with self._open("write the journal") as session:
+            Runs(session, self._name).begin(record)
+
+    def note_run(self, record: RunRecord, throttled_by: str) -> None:
+        """Note what holds a start back now; empty: nothing."""
+        with self._open("write the journal") as session:
+            Runs(session, self._name).note(record, throttled_by)
+
+    def end_run(self, record: RunRecord, outcome: Outcome, code: int, rows: int) -> None:
+        """Note how a start of a migration ended."""
+        with self._open("write the journal") as session:
+            Runs(session, self._name).end(record, outcome, code, rows)
+
+    def runs(self) -> list[RunRecord]:
+        """Return every start that is kept, the newest first."""
+        with self._open("read the journal") as session:
+            return Runs(session, self._name).all()
+
+    def pace(self, window: float) -> Pace:
+        """Return what the newest start has copied within the last ``window`` seconds."""
+        with self._open("read the journal") as session:
+            return Runs(session, self._name).pace(window)
+
+    def holder(self) -> Holder | None:
+        """Return who holds the lock now; ``None`` if nobody is at work."""
+        with self._open("read the lock") as session:
+            found = self._lock(session).holder()
+            return None if found is None else Holder(*found)
 
     # Verification ------------------------------------------------------------------------------
 

@@ -147,8 +147,6 @@ class Revisions:
         engine = session.engine(self._url, role="postgres")
         try:
             with engine.connect() as connection:
-                connection.exec_driver_sql("SET lock_timeout = '3s'")
-                connection.commit()
                 config = self._config()
                 config.attributes["connection"] = connection
                 action(config)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import time
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import conninfo, sql
 from psycopg.rows import TupleRow
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
@@ -23,6 +26,9 @@ Connection = psycopg.Connection[TupleRow]
 
 #: The oldest target: before it, row movement by ``on update cascade`` was wrong.
 OLDEST_TARGET = 150000
+
+#: What our sessions are called in pg_stat_activity.
+APPLICATION = "regionkit"
 
 #: Text forms depend on these; every session that reads or writes data pins them.
 _PINNED = {
@@ -38,37 +44,103 @@ _PINNED = {
     "jit": "off",
 }
 
+#: A session that holds a snapshot or a lock waits for hours, whatever the server allows others.
+#: The version from which each is known.
+_PATIENT = {
+    "idle_in_transaction_session_timeout": 0,
+    "idle_session_timeout": 140000,
+    "transaction_timeout": 170000,
+}
 
-def connect(url: str, *, role: str, autocommit: bool = True, timeout: int = 10) -> Connection:
+#: A network that swallows packets ends a connection within 30 seconds: one that is idle by three
+#: probes, one that sends by what nobody confirmed. What the URL says goes before.
+_NETWORK = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long statements may take, in seconds; 0 is without end.
+
+    Attributes:
+        lock_timeout: waiting for one lock.
+        statement_timeout: a whole statement. Copies and indexes take as long as they take.
+    """
+
+    lock_timeout: float = 3.0
+    statement_timeout: float = 0.0
+
+
+#: Of every session that this process opens: no call can forget them. See :func:`limit`.
+_limits = Limits()
+
+#: The sessions that are open, and where they lead: :mod:`toolkit.postgres.pulse` looks after them.
+_open: weakref.WeakKeyDictionary[Connection, str] = weakref.WeakKeyDictionary()
+
+
+def limit(limits: Limits) -> None:
+    """Set the limits of the sessions that this process opens from now on."""
+    global _limits
+    _limits = limits
+
+
+def open_to(url: str) -> list[Connection]:
+    """Return the connections of this process that were opened with a URL and are not closed."""
+    return [each for each, leads in list(_open.items()) if leads == url and not each.closed]
+
+
+def connect(
+    url: str, *, role: str, autocommit: bool = True, timeout: int | None = None
+) -> Connection:
     """Open a connection whose text forms do not depend on the server's settings.
+
+    Its locks and statements are bounded (:func:`limit`), its idle time is not, and a network that
+    swallows packets ends it.
 
     Args:
         url: a libpq URL or connection string.
         role: what it is for (``source``, ``postgres``); it stands in the error.
         autocommit: whether statements commit by themselves outside ``transaction()``.
-        timeout: seconds to wait for the server.
+        timeout: seconds to wait for the server; default what the URL says, else 10.
 
     Raises:
         ConnectionFailed: nobody answers, or the login is refused.
     """
     try:
+        given = conninfo.conninfo_to_dict(url)
+        network = {name: value for name, value in _NETWORK.items() if name not in given}
+        if timeout is not None:
+            network["connect_timeout"] = timeout
         connection = psycopg.connect(
-            url,
+            conninfo.make_conninfo(url, **network),
             autocommit=autocommit,
-            connect_timeout=timeout,
-            application_name="regionkit",
+            application_name=APPLICATION,
         )
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise ConnectionFailed(
             f"cannot connect to the {role} PostgreSQL: {first_line(error)}",
             hint="check the URL, or start the lab with 'regionkit lab up'",
         ) from None
+    _open[connection] = url
+    version = connection.info.server_version
+    settings = {
+        **_PINNED,
+        "lock_timeout": f"{_limits.lock_timeout * 1000:.0f}ms",
+        "statement_timeout": f"{_limits.statement_timeout * 1000:.0f}ms",
+        **{name: "0" for name, since in _PATIENT.items() if version >= since},
+    }
     with connection.transaction():
         connection.execute(
             "SELECT "
             + ", ".join(
                 f"set_config({ddl.literal(name)}, {ddl.literal(value)}, false)"
-                for name, value in _PINNED.items()
+                for name, value in settings.items()
             )
         )
     return connection
@@ -210,18 +282,21 @@ def exclusive(url: str, *, role: str, name: str, wait: float = 3.0) -> Iterator[
                 break
             if time.monotonic() >= deadline:
                 raise LockNotObtained(
-                    f"another regionkit is at work on {name!r}{_holder(connection, key)}",
+                    f"another regionkit is at work on {name!r}{_holder(connection, name)}",
                     hint="wait until it has finished ('regionkit status'), then run this again",
                 )
             time.sleep(0.1)
         try:
             yield connection
         finally:
-            if not connection.closed:
+            # A session that is gone has given the lock back; that is no second failure.
+            with suppress(psycopg.Error):
                 connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
 
 
-def _holder(connection: Connection, key: int) -> str:
+def holder(connection: Connection, name: str) -> tuple[str, datetime] | None:
+    """Return who holds the advisory lock of a name in this database, and since when."""
+    key = lock_key(f"regionkit {name}")
     row = connection.execute(
         """
         SELECT a.pid, coalesce(a.usename, ''), coalesce(host(a.client_addr), 'local'),
@@ -234,5 +309,10 @@ def _holder(connection: Connection, key: int) -> str:
         (key >> 32, key & 0xFFFFFFFF),
     ).fetchone()
     if row is None:
-        return ""
-    return f": process {row[0]} of {row[1]} from {row[2]}, connected {row[3]:%Y-%m-%d %H:%M:%S}"
+        return None
+    return f"process {row[0]} of {row[1]} from {row[2]}", row[3]
+
+
+def _holder(connection: Connection, name: str) -> str:
+    found = holder(connection, name)
+    return "" if found is None else f": {found[0]}, connected {found[1]:%Y-%m-%d %H:%M:%S}"

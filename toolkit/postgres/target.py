@@ -16,12 +16,24 @@ from toolkit.digest import Digest, DigestForm, Md5, RowDigest
 from toolkit.errors import Refused
 from toolkit.extras import Extra
 from toolkit.findings import Code, Finding, sampled_keys
-from toolkit.journal import Chunk, Decisions, Run, Stale, State, in_order
+from toolkit.journal import (
+    Chunk,
+    Decisions,
+    Holder,
+    Outcome,
+    Pace,
+    Run,
+    RunRecord,
+    Stale,
+    State,
+    in_order,
+)
 from toolkit.layout import Layout
 from toolkit.postgres import catalogue, ddl, digest, inspect, session, takedown
 from toolkit.postgres.audit import Audit, key_tables, sequences
 from toolkit.postgres.copy import Copier, Worker
 from toolkit.postgres.layout import build
+from toolkit.postgres.runs import Runs
 from toolkit.postgres.session import Connection
 from toolkit.postgres.source import Source, order_columns
 from toolkit.postgres.store import Store
@@ -57,6 +69,7 @@ class PostgresTarget:
         self._schema = project.target_schema
         self._server = layout.topology.server(self.backend)
         self._store = Store(self._schema)
+        self._runs = Runs(self._schema)
         self._workers = project.file.migrate.workers
         self._settings = session.work_settings(project)
 
@@ -89,7 +102,11 @@ class PostgresTarget:
 
     def lock(self) -> AbstractContextManager[object]:
         """Hold the lock that keeps a second migration out."""
-        return session.exclusive(self._url, role="postgres", name=f"migrate {self._schema}")
+        return session.exclusive(self._url, role="postgres", name=self._lock_name)
+
+    @property
+    def _lock_name(self) -> str:
+        return f"migrate {self._schema}"
 
     # The engine's protocol ---------------------------------------------------------------------
 
@@ -322,6 +339,39 @@ class PostgresTarget:
     def _names(self) -> dict[str, str]:
         """Return the target's table for every table key."""
         return {key: self._layout.table(key).name for key in self._layout.placement.tables}
+
+    # History -----------------------------------------------------------------------------------
+
+    def begin_run(self, record: RunRecord) -> None:
+        """Note one start of a migration; a second call adds the epoch and what is expected."""
+        with self._connect() as connection:
+            self._runs.begin(connection, record)
+
+    def note_run(self, record: RunRecord, throttled_by: str) -> None:
+        """Note what holds a start back now; empty: nothing."""
+        with self._connect() as connection:
+            self._runs.note(connection, record, throttled_by)
+
+    def end_run(self, record: RunRecord, outcome: Outcome, code: int, rows: int) -> None:
+        """Note how a start of a migration ended."""
+        with self._connect() as connection:
+            self._runs.end(connection, record, outcome, code, rows)
+
+    def runs(self) -> list[RunRecord]:
+        """Return every start that is kept, the newest first."""
+        with self._connect() as connection:
+            return self._runs.all(connection)
+
+    def pace(self, window: float) -> Pace:
+        """Return what the newest start has copied within the last ``window`` seconds."""
+        with self._connect() as connection:
+            return self._runs.pace(connection, window)
+
+    def holder(self) -> Holder | None:
+        """Return who holds the lock now; ``None`` if nobody is at work."""
+        with self._connect() as connection:
+            found = session.holder(connection, self._lock_name)
+            return None if found is None else Holder(*found)
 
     # Verification ------------------------------------------------------------------------------
 
