@@ -101,11 +101,10 @@ class Copier:
         except RegionkitError:
             _roll_back(target)
             raise
-        except session.PASSING:
-            _roll_back(target)
-            raise
         except psycopg.Error as error:
             _roll_back(target)
+            if session.passes(error):
+                raise
             raise Interrupted(
                 f"copying {chunk.table!r} stopped: {session.first_line(error)}",
                 hint="run 'regionkit migrate' again: it goes on with the chunks that are missing",

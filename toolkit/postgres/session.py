@@ -16,7 +16,7 @@ from psycopg import conninfo, sql
 from psycopg.rows import TupleRow
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from toolkit.config import Configuration
 from toolkit.errors import ConnectionFailed, LockNotObtained, Refused, RegionkitError
@@ -183,17 +183,23 @@ def translate(error: psycopg.Error) -> RegionkitError:
     )
 
 
-#: Errors after which the same transaction may well succeed.
-PASSING = (
-    psycopg.errors.DeadlockDetected,
-    psycopg.errors.SerializationFailure,
-    psycopg.errors.LockNotAvailable,
-)
+def passes(error: BaseException) -> bool:
+    """Return whether the same transaction may well succeed after an error."""
+    if isinstance(error, psycopg.errors.UniqueViolation):
+        # Two sessions chose the same name for a partition's index at the same time.
+        return error.diag.schema_name == "pg_catalog"
+    return isinstance(
+        error,
+        psycopg.errors.DeadlockDetected
+        | psycopg.errors.SerializationFailure
+        | psycopg.errors.LockNotAvailable,
+    )
+
 
 #: Runs a transaction again, the whole of it, after an error that passes: a few times, with a
 #: jittered wait, so that two who are in each other's way do not meet again.
 retried = retry(
-    retry=retry_if_exception_type(PASSING),
+    retry=retry_if_exception(passes),
     wait=wait_random_exponential(multiplier=0.1, max=2.0),
     stop=stop_after_attempt(6),
     reraise=True,

@@ -309,15 +309,16 @@ def _put_back(
                 f"DELETE FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s AND number = %s",
                 (schema, one.number),
             )
-    except (psycopg.errors.IntegrityError, psycopg.DataError) as error:
-        raise Interrupted(
-            f"{one.kind} {one.name!r} of {one.table!r} does not fit the data: {first_line(error)}",
-            hint="mend the source, then start over: 'regionkit apply --revert', "
-            "'regionkit apply', 'regionkit migrate'",
-        ) from None
-    except session.PASSING:
-        raise
     except psycopg.Error as error:
+        if session.passes(error):
+            raise
+        if isinstance(error, psycopg.IntegrityError | psycopg.DataError):
+            raise Interrupted(
+                f"{one.kind} {one.name!r} of {one.table!r} does not fit the data: "
+                f"{first_line(error)}",
+                hint="mend the source, then start over: 'regionkit apply --revert', "
+                "'regionkit apply', 'regionkit migrate'",
+            ) from None
         raise Interrupted(
             f"{one.kind} {one.name!r} of {one.table!r} was not created: {first_line(error)}",
             hint="run 'regionkit migrate --resume': it goes on with what is missing",
