@@ -41,6 +41,7 @@ def apply(
     `--dry-run` reads the targets and lists every step with the lock that it takes.
     """
     project = open_project(config)
+    project.require_before_cutover("regionkit apply")
     if revert and not dry_run:
         confirm(
             f"drop the layout(s) {', '.join(backend.names)} with all their rows?",

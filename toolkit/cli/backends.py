@@ -112,6 +112,7 @@ def target(project: Project, name: Name) -> Target:
             project.layout,
             project.configuration,
             lambda: project.extras,
+            project.names.target,
         )
     return MongoTarget(project.url("mongo"), project.layout, project.configuration)
 

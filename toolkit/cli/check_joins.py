@@ -57,6 +57,7 @@ def joins(
     if it is slower than its threshold.
     """
     project = open_project(config)
+    project.require_before_cutover("regionkit check joins")
     settings = Settings(
         runs, seconds, project.configuration.file.checks.seed if seed is None else seed
     )

@@ -111,6 +111,7 @@ def latency(
     it declares.
     """
     project = open_project(config)
+    project.require_before_cutover("regionkit check latency")
     require_consent(project, backend, yes=yes, no_input=no_input)
     try:
         if remove is not None:

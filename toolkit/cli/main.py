@@ -10,6 +10,7 @@ import typer
 from toolkit import __version__
 from toolkit.cli import backends, check, lab
 from toolkit.cli.apply import apply
+from toolkit.cli.cutover import cutover
 from toolkit.cli.demo import demo
 from toolkit.cli.generate import generate
 from toolkit.cli.migrate import migrate
@@ -30,6 +31,7 @@ app.command()(generate)
 app.command()(apply)
 app.command()(migrate)
 app.command()(verify)
+app.command()(cutover)
 app.command()(status)
 app.add_typer(check.app, name="check")
 
@@ -40,7 +42,7 @@ def root(
 ) -> None:
     """Decide where a client's data lives, and move it there without losing a row.
 
-    The journey: generate, apply --dry-run, apply, migrate --dry-run, migrate, verify.
+    The journey: generate, apply --dry-run, apply, migrate --dry-run, migrate, verify, cutover.
     See all of it at once, on servers of its own, with: regionkit demo
     """
     if version:

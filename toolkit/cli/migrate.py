@@ -77,6 +77,7 @@ def migrate(
     the tables, and the next run brings the changes in.
     """
     project = open_project(config)
+    project.require_before_cutover("regionkit migrate")
     options = Considerate(max_rate, max_load, max_lag, pause_file)
     results: list[dict[str, Any]] = []
     for name in backend.names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,12 @@ from sqlalchemy import MetaData
 
 from toolkit import config, extras, layout, placement
 from toolkit.config import Configuration
-from toolkit.errors import ConnectionFailed, UsageError
+from toolkit.errors import ConnectionFailed, Refused, UsageError
 from toolkit.extras import Extra
 from toolkit.lab import Lab, default_folder
 from toolkit.layout import Layout
 from toolkit.postgres import inspect, session
+from toolkit.postgres.cutover import Entry, Journal, Names, State
 from toolkit.postgres.source import Source
 
 ConfigOption = Annotated[
@@ -73,7 +74,7 @@ class Project:
         if self.configuration.imports_metadata:
             return self.configuration.import_metadata()
         engine = session.engine(self.url("source"), role="source")
-        return inspect.reflect(engine, self.configuration.source_schema)
+        return inspect.reflect(engine, self.names.source, self.configuration.source_schema)
 
     @cached_property
     def layout(self) -> Layout:
@@ -99,7 +100,12 @@ class Project:
         if self.configuration.imports_metadata or self.configuration.file.source.extras:
             return extras.parse(self.configuration.extras_text())
         with session.connect(self.url("source"), role="source") as connection:
-            return tuple(inspect.source_extras(connection, self.configuration.source_schema))
+            found = inspect.source_extras(connection, self.names.source)
+        renamed = {self.names.source: self.configuration.source_schema}
+        return tuple(
+            replace(extra, definition=extras.in_schemas(extra.definition, renamed))
+            for extra in found
+        )
 
     def url(self, role: Literal["source", "postgres", "mongo"]) -> str:
         """Return the URL of a role: the operator's own, or else the lab's.
@@ -123,9 +129,43 @@ class Project:
         """Return whether a role falls back on the lab."""
         return self.configuration.url(role) is None
 
+    @cached_property
+    def cutover(self) -> Entry | None:
+        """The last cutover of the source, ``None`` if there was none.
+
+        A source that does not answer has renamed nothing that could be reached: only what lies in
+        its own database is renamed.
+        """
+        try:
+            with session.connect(self.url("source"), role="source") as connection:
+                return Journal(self.configuration.source_schema).last(connection)
+        except ConnectionFailed:
+            return None
+
+    @property
+    def names(self) -> Names:
+        """The names that the source's schema and the layout's have now."""
+        if self.cutover is not None:
+            return self.cutover.names
+        return Names(self.configuration.source_schema, self.configuration.target_schema)
+
+    def require_before_cutover(self, command: str) -> None:
+        """Refuse what makes sense only as long as the source is what counts.
+
+        Raises:
+            Refused: the source was cut over.
+        """
+        entry = self.cutover
+        if entry is not None and entry.state is State.switched:
+            raise Refused(
+                f"{entry.source!r} was cut over to {entry.place}: '{command}' would work on "
+                "what is frozen now",
+                hint="'regionkit cutover --rollback' goes back, until the first write",
+            )
+
     def source(self) -> Source:
         """Return the source, not yet opened."""
-        return Source(self.url("source"), self.layout, self.configuration)
+        return Source(self.url("source"), self.layout, self.configuration, self.names.source)
 
 
 def open_project(path: Path | None, lab: Lab | None = None) -> Project:

@@ -15,6 +15,7 @@ from toolkit.errors import ConnectionFailed
 from toolkit.journal import RunRecord
 from toolkit.migrate.progress import duration
 from toolkit.migrate.standing import Standing, next_command, outcome_text, standing
+from toolkit.postgres.cutover import Entry, State
 
 #: Starts of a migration that are shown without ``--history``.
 _LAST_RUNS = 3
@@ -36,8 +37,14 @@ def status(
     """
     project = open_project(config)
     found = [_of(project, name) for name in backend.names]
+    cutover = project.cutover
     if output is Output.json:
-        print_json({"backends": [_document(entry) for entry in found]})
+        print_json(
+            {
+                "backends": [_document(entry) for entry in found],
+                "cutover": None if cutover is None else cutover.document(),
+            }
+        )
         return
     table = Table()
     for column in ("backend", "migrations", "data", "rows", "chunks", "at work", "next"):
@@ -48,6 +55,30 @@ def status(
     shown = [(entry, run) for entry in found for run in _runs(entry, history)]
     if shown:
         stdout().print(_history(shown))
+    if cutover is not None:
+        stdout().print(_cutover(cutover), markup=False)
+
+
+def _cutover(entry: Entry) -> str:
+    """Return what a cutover has made of the source, in one line."""
+    by = f"by {entry.started_by}, {entry.started_at:%Y-%m-%d %H:%M:%S} UTC"
+    if entry.state is State.switched:
+        where = f", schema {entry.source!r} now" if entry.keep_as is not None else ""
+        return (
+            f"cutover: switched to {entry.place}{where}; the source is {entry.names.source!r}, "
+            f"frozen ({by})"
+        )
+    if entry.state is State.frozen:
+        return (
+            f"cutover: {entry.source!r} is frozen and not switched ({by}); next: regionkit cutover "
+            "to go on, or regionkit cutover --rollback"
+        )
+    if entry.state is State.thawed:
+        return (
+            f"cutover: {entry.source!r} is written to again, but disabled triggers are left "
+            f"({by}); next: regionkit cutover --rollback"
+        )
+    return f"cutover: {entry.state} ({by})"
 
 
 def _of(project: Project, name: backends.Name) -> dict[str, Any]:

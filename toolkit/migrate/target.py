@@ -13,7 +13,7 @@ The methods are called in this order: ``lock``; ``run``; ``require_applied``, ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -241,4 +241,35 @@ class Target(Protocol):
 
     def forget(self) -> None:
         """Drop the target's entries from the journal, after its tables are gone."""
+        ...
+
+    # Cutover ---------------------------------------------------------------------------------
+
+    def lies_in(self, source: Source) -> bool:
+        """Return whether the rows go to the source's own database: a rename can switch then."""
+        ...
+
+    def follow_sequences(self, source: Connection, schema: str) -> None:
+        """Let no sequence hand out what a sequence of the source's schema handed out before."""
+        ...
+
+    def moment(self) -> str:
+        """Return a mark of now, by which later writes are told."""
+        ...
+
+    def still(
+        self, moment: str, rows: Mapping[str, Mapping[str, int]], wait: float
+    ) -> AbstractContextManager[list[str] | None]:
+        """Hold writers off; yield the tables that were written to since a moment.
+
+        ``None`` says that the backend cannot tell: the caller has to compare every row.
+
+        Args:
+            moment: what :meth:`moment` returned then.
+            rows: per table and region at that moment.
+            wait: seconds to wait for writers.
+
+        Raises:
+            LockNotObtained: writers are at work.
+        """
         ...

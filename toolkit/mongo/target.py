@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -332,3 +332,23 @@ class MongoTarget:
         """Drop the target's entries from the journal, after its collections are gone."""
         with self._open("write the journal") as session:
             Store(session, self._name).forget()
+
+    # Cutover -----------------------------------------------------------------------------------
+
+    def lies_in(self, source: SourceReader) -> bool:
+        """Return false: this is another server."""
+        return False
+
+    def follow_sequences(self, source: Any, schema: str) -> None:
+        """Do nothing: MongoDB has no sequences, and the application makes its keys."""
+
+    def moment(self) -> str:
+        """Return nothing: documents do not say when they were written."""
+        return ""
+
+    @contextmanager
+    def still(
+        self, moment: str, rows: Mapping[str, Mapping[str, int]], wait: float
+    ) -> Iterator[list[str] | None]:
+        """Yield nothing: what was written since is found by comparing every document."""
+        yield None

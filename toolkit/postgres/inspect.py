@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Engine, MetaData
 from sqlalchemy.exc import SAWarning
+from sqlalchemy.schema import SchemaConst
 from sqlalchemy.types import NullType
 
 from toolkit.errors import UsageError
@@ -20,14 +21,22 @@ from toolkit.extras import Extra, ExtraKind
 from toolkit.postgres.session import Connection
 from toolkit.types import PostgresNamed
 
+#: The trigger that refuses writes while a cutover has the source frozen: not the schema's own.
+FROZEN_TRIGGER = "regionkit_frozen"
+
 #: One part of a catalogue: from the object's name to what the server says of it.
 Catalogue = dict[str, dict[str, str]]
 
 
-def reflect(engine: Engine, schema: str) -> MetaData:
+def reflect(engine: Engine, schema: str, called: str | None = None) -> MetaData:
     """Read the logical schema of a source: tables, columns, keys and indexes.
 
     A type that SQLAlchemy cannot name is carried under the name that PostgreSQL gives it.
+
+    Args:
+        engine: of the source.
+        schema: that holds the tables.
+        called: what it is called in the result, where a cutover has renamed it.
 
     Raises:
         UsageError: the schema does not exist or holds no table.
@@ -52,7 +61,18 @@ def reflect(engine: Engine, schema: str) -> MetaData:
             f"schema {schema!r} of the source holds no table",
             hint='name the right one with schema = "..." in [source]',
         )
-    return metadata
+    if called is None or called == schema:
+        return metadata
+    renamed = MetaData(schema=called)
+    for table in metadata.tables.values():
+        table.to_metadata(
+            renamed,
+            schema=called if table.schema == schema else SchemaConst.RETAIN_SCHEMA,
+            referred_schema_fn=lambda _, __, ___, referred: (
+                called if referred == schema else referred
+            ),
+        )
+    return renamed
 
 
 def _type_names(engine: Engine, schema: str) -> dict[tuple[str, str], str]:
@@ -87,10 +107,10 @@ def source_extras(connection: Connection, schema: str) -> list[Extra]:
                                 WHEN 'A' THEN 'always' END
         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT t.tgisinternal
-          AND t.tgparentid = 0
+          AND t.tgparentid = 0 AND t.tgname <> %(frozen)s
         ORDER BY 2, 1
         """,
-        {"schema": schema},
+        {"schema": schema, "frozen": FROZEN_TRIGGER},
     ).fetchall()
     return [
         *(Extra(ExtraKind.function, name, text.strip()) for name, text in functions),
@@ -112,7 +132,8 @@ _QUERIES = {
                || coalesce(' with ' || array_to_string(c.reloptions, ','), '')
                || CASE WHEN c.relrowsecurity THEN ' row security' ELSE '' END
                || CASE WHEN c.relforcerowsecurity THEN ' forced' ELSE '' END
-               || coalesce(' acl ' || array_to_string(c.relacl, ','), '')
+               || coalesce(' acl ' || array_to_string(nullif(c.relacl, acldefault(
+                    CASE c.relkind WHEN 'S' THEN 's'::"char" ELSE 'r' END, c.relowner)), ','), '')
                || coalesce(' comment ' || obj_description(c.oid, 'pg_class'), '')
         FROM pg_class c
         WHERE c.relnamespace = %(schema)s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
@@ -128,6 +149,7 @@ _QUERIES = {
                || coalesce(' collate ' || (SELECT collname FROM pg_collation
                                            WHERE oid = a.attcollation
                                              AND collname <> 'default'), '')
+               || coalesce(' acl ' || array_to_string(a.attacl, ','), '')
                || coalesce(' comment ' || col_description(c.oid, a.attnum), '')
         FROM pg_attribute a
         JOIN pg_class c ON c.oid = a.attrelid

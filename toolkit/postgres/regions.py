@@ -76,11 +76,12 @@ class RegionQuery:
     Args:
         layout: the decisions.
         project: the rule of the root.
+        schema: that holds the tables now, where a cutover has renamed it.
     """
 
-    def __init__(self, layout: Layout, project: Configuration) -> None:
+    def __init__(self, layout: Layout, project: Configuration, schema: str | None = None) -> None:
         self._layout = layout
-        self._schema = layout.default_schema or "public"
+        self._schema = schema or layout.default_schema or "public"
         self._rule = project.file.root.region
         self._map = project.region_map
         self._clients = project.clients()

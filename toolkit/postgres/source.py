@@ -69,6 +69,7 @@ class Source:
         url: of the source.
         layout: the decisions.
         project: the rule of the root.
+        schema: that holds the tables now, where a cutover has renamed it.
 
     Attributes:
         left: the clients in quarantine: their rows are not there for whoever reads here.
@@ -77,10 +78,12 @@ class Source:
         moment: when the last snapshot was taken.
     """
 
-    def __init__(self, url: str, layout: Layout, project: Configuration) -> None:
+    def __init__(
+        self, url: str, layout: Layout, project: Configuration, schema: str | None = None
+    ) -> None:
         self.url = url
         self.layout = layout
-        self.query = RegionQuery(layout, project)
+        self.query = RegionQuery(layout, project, schema)
         self.snapshot: str | None = None
         self.left: Collection[Key] = ()
         self.leaves_unplaced = False

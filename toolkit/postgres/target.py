@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from toolkit.config import Configuration
 from toolkit.digest import Digest, DigestForm, Md5, RowDigest
-from toolkit.errors import Refused
+from toolkit.errors import LockNotObtained, Refused
 from toolkit.extras import Extra
 from toolkit.findings import Code, Finding, sampled_keys
 from toolkit.journal import (
@@ -29,7 +29,7 @@ from toolkit.journal import (
     in_order,
 )
 from toolkit.layout import Layout
-from toolkit.postgres import catalogue, ddl, digest, inspect, session, takedown
+from toolkit.postgres import catalogue, ddl, digest, freeze, inspect, session, switch, takedown
 from toolkit.postgres.audit import Audit, key_tables, sequences
 from toolkit.postgres.copy import Copier, Worker
 from toolkit.postgres.layout import build
@@ -52,6 +52,7 @@ class PostgresTarget:
         layout: the decisions.
         project: the operator's configuration.
         extras: returns the functions and triggers that the layout carries.
+        schema: that holds the layout now, where a cutover has renamed it.
     """
 
     backend = "postgres"
@@ -62,14 +63,17 @@ class PostgresTarget:
         layout: Layout,
         project: Configuration,
         extras: Callable[[], Sequence[Extra]] = tuple,
+        schema: str | None = None,
     ) -> None:
         self._extras = extras
         self._url = url
         self._layout = layout
-        self._schema = project.target_schema
+        #: What the journal calls the target, whatever its schema is called now.
+        self._name = project.target_schema
+        self._schema = schema or self._name
         self._server = layout.topology.server(self.backend)
-        self._store = Store(self._schema)
-        self._runs = Runs(self._schema)
+        self._store = Store(self._name)
+        self._runs = Runs(self._name)
         self._workers = project.file.migrate.workers
         self._settings = session.work_settings(project)
 
@@ -106,7 +110,7 @@ class PostgresTarget:
 
     @property
     def _lock_name(self) -> str:
-        return f"migrate {self._schema}"
+        return f"migrate {self._name}"
 
     # The engine's protocol ---------------------------------------------------------------------
 
@@ -516,7 +520,7 @@ class PostgresTarget:
         """Compare the catalogue with the plan; while objects are taken down, only say so."""
         with self._connect() as connection:
             if self._store.exists(connection) and (
-                down := takedown.remaining(connection, self._schema)
+                down := takedown.remaining(connection, self._name)
             ):
                 return [
                     Finding(
@@ -569,3 +573,46 @@ class PostgresTarget:
         """Drop the target's entries from the journal, after its tables are gone."""
         with self._connect() as connection:
             self._store.forget(connection)
+
+    # Cutover -----------------------------------------------------------------------------------
+
+    def lies_in(self, source: Source) -> bool:
+        """Return whether the layout lies in the source's own database."""
+        with self._connect() as connection:
+            return source.same_database(connection)
+
+    def follow_sequences(self, source: Connection, schema: str) -> None:
+        """Let no sequence hand out what the source's handed out."""
+        with self._connect() as connection:
+            switch.follow_sequences(source, schema, connection, self._schema)
+
+    def moment(self) -> str:
+        """Return a mark of now, by which later writes are told."""
+        with self._connect() as connection:
+            return switch.moment(connection)
+
+    @contextmanager
+    def still(
+        self, moment: str, rows: Mapping[str, Mapping[str, int]], wait: float
+    ) -> Iterator[list[str] | None]:
+        """Hold writers off; yield the tables that were written to since a moment.
+
+        Raises:
+            LockNotObtained: writers are at work.
+        """
+        counted = {
+            self._layout.link if name == self._layout.link else self._layout.table(name).name: sum(
+                counts.values()
+            )
+            for name, counts in rows.items()
+        }
+        with self._connect() as connection, connection.transaction():
+            names = freeze.tables(connection, self._schema)
+            try:
+                freeze.lock(connection, self._schema, names, "SHARE", wait)
+            except psycopg.errors.LockNotAvailable:
+                raise LockNotObtained(
+                    f"the tables of {self.place} were not to be had within {wait:g} s",
+                    hint="run the same command again; --lock-timeout gives more time",
+                ) from None
+            yield switch.written_since(connection, self._schema, moment, counted)
