@@ -374,25 +374,28 @@ class Bench:
 
     def memory(self) -> MemoryRow:
         """Memory of migrate and verify on both backends, at two sizes of bank."""
-        sizes = (self.small, self.payments)
-        peaks: dict[str, list[int]] = {}
-        for payments in sizes:
+        peaks: dict[int, dict[str, int]] = {}
+        for payments in dict.fromkeys((self.small, self.payments)):
             with self.home.copy(self.applied(payments)) as url:
-                self._commands(self.project(url, url), "postgres", peaks)
+                peaks[payments] = self._peaks(self.project(url, url), "postgres")
             with self.collections(payments) as project:
-                self._commands(project, "mongo", peaks)
+                peaks[payments] |= self._peaks(project, "mongo")
+        small, large = peaks[self.small], peaks[self.payments]
         return MemoryRow(
-            "memory", {command: (small, large) for command, (small, large) in peaks.items()}, sizes
+            "memory",
+            {command: (small[command], large[command]) for command in large},
+            (self.small, self.payments),
         )
 
-    def _commands(self, project: Project, backend: str, peaks: dict[str, list[int]]) -> None:
+    def _peaks(self, project: Project, backend: str) -> dict[str, int]:
+        found = {}
         for command in ("migrate", "verify"):
             one = project.start(command, "--backend", backend, "-q")
             with Memory(one.process.pid) as memory:
                 finish(one)
-            name = f"{command} {backend}"
-            peaks.setdefault(name, []).append(memory.peak)
-            self.say(f"memory, {name}: {memory.peak / 1e6:.0f} MB")
+            found[f"{command} {backend}"] = memory.peak
+            self.say(f"memory, {command} {backend}: {memory.peak / 1e6:.0f} MB")
+        return found
 
     def resume_tables(self) -> Row:
         """Killed half-way and resumed on PostgreSQL: against an uninterrupted run."""

@@ -104,7 +104,7 @@ class MemoryRow:
     @property
     def reached(self) -> bool:
         """Whether both limits are kept."""
-        return self.peak <= self.most and self.grown <= self.growth
+        return self.peak <= self.most and round(self.grown, 6) <= self.growth
 
     def document(self) -> dict[str, Any]:
         """Return the row for the JSON document."""
