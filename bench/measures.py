@@ -499,11 +499,11 @@ class Bench:
         with psycopg.connect(project.postgres, autocommit=True) as connection:
 
             def rows() -> int:
-                there = connection.execute("select to_regclass('regionkit.chunk')").fetchone()
+                there = connection.execute("select to_regclass('regionkit.checkpoint')").fetchone()
                 if there == (None,):
                     return 0
                 found = connection.execute(
-                    "select coalesce(sum(rows), 0) from regionkit.chunk"
+                    "select coalesce(sum(rows), 0) from regionkit.checkpoint"
                 ).fetchone()
                 return int(found[0]) if found else 0
 
