@@ -478,7 +478,6 @@ class Bench:
                     time.sleep(_LOOK)
             finally:
                 kill(one)
-                one.errors.close()
             seconds = time.perf_counter() - begun
         self.say(f"killed after {seconds:.2f} s with {rows:,} rows copied")
         return seconds

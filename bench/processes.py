@@ -37,7 +37,7 @@ class Started:
     errors: IO[bytes]
 
 
-_running: set[int] = set()
+_running: dict[int, Started] = {}
 
 
 def start(
@@ -59,12 +59,11 @@ def start(
         stderr=errors,
         start_new_session=True,
     )
-    _running.add(process.pid)
-    if isinstance(stdin, int) or stdin is None:
-        return Started(process, errors)
-    # The reader has it now: when the reader ends, the writer must notice.
-    stdin.close()
-    return Started(process, errors)
+    _running[process.pid] = started = Started(process, errors)
+    if stdin is not None and not isinstance(stdin, int):
+        # The reader has it now: when the reader ends, the writer must notice.
+        stdin.close()
+    return started
 
 
 def finish(*started: Started) -> str:
@@ -97,11 +96,16 @@ def finish(*started: Started) -> str:
 
 def kill(one: Started) -> None:
     """End a program and everything in its group at once; nothing happens if all have ended."""
-    if one.process.pid in _running:
-        _running.discard(one.process.pid)
+    if _running.pop(one.process.pid, None) is not None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(one.process.pid, signal.SIGKILL)
         one.process.wait()
+
+
+def kill_all() -> None:
+    """End everything that is still running."""
+    for one in list(_running.values()):
+        kill(one)
 
 
 def _shown(arguments: Any) -> list[str]:

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,12 @@ from typing import Any
 import psycopg
 import pymongo
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 import toolkit
 from bench.bank import Server
 from bench.measures import MEMORY, Bench
-from bench.processes import BenchError
+from bench.processes import BenchError, kill_all
 from bench.rows import MemoryRow, Row, table
 from toolkit.lab import Lab, temporary_lab
 
@@ -51,10 +53,32 @@ MEASURES: dict[str, _Measure] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the benchmark; exit 0 if every row ran, 1 otherwise."""
+    """Run the benchmark; exit 0 if every row ran, 1 otherwise, 130 when interrupted."""
     given = _arguments(arguments)
     # Otherwise a plain kill would leave the servers' folders behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        document, rows = _run(given)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: everything is stopped\n")
+        sys.exit(130)
+    if given.out:
+        given.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    machine, failed = document["machine"], document["failed"]
+    sys.stdout.write(
+        f"{document['date'][:10]}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB, "
+        f"{given.payments:,} payments ({document['payments']['documents']:,} to MongoDB), "
+        f"{given.runs} run(s) of each; spread: of the ratios of single runs\n"
+    )
+    if rows:
+        sys.stdout.write(table(rows) + "\n")
+    for name, reason in failed.items():
+        sys.stdout.write(f"{name} did not run: {reason}\n")
+    sys.exit(1 if failed else 0)
+
+
+def _run(given: argparse.Namespace) -> tuple[dict[str, Any], list[Row | MemoryRow]]:
+    """Run every row that was asked for; return the JSON document, and the rows by themselves."""
     begun = time.monotonic()
 
     def say(text: str) -> None:
@@ -62,11 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.flush()
 
     say("starting two PostgreSQL and one MongoDB")
-    with (
-        temporary_lab(fast=given.fast) as lab,
-        temporary_lab(fast=given.fast, servers=["postgres"]) as other,
-        tempfile.TemporaryDirectory(prefix="regionkit-bench-") as folder,
-    ):
+    with ExitStack() as stack:
+        lab = stack.enter_context(temporary_lab(fast=given.fast))
+        other = stack.enter_context(temporary_lab(fast=given.fast, servers=["postgres"]))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="regionkit-bench-"))
+        # Before the servers go.
+        stack.callback(kill_all)
         bench = Bench(
             home=Server(_url(lab, "postgres")),
             away=Server(_url(other, "postgres")),
@@ -86,30 +111,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in given.rows:
             try:
                 found = MEASURES[name](bench)
-            except (BenchError, psycopg.Error, pymongo.errors.PyMongoError) as error:
+            except (BenchError, psycopg.Error, PyMongoError) as error:
                 failed[name] = str(error)
                 say(f"{name} failed: {error}")
                 continue
             rows += found if isinstance(found, list) else [found]
-        document |= {
-            "seconds": time.monotonic() - begun,
-            "banks": {str(payments): counts for payments, counts in bench.counts.items()},
-            "rows": [row.document() for row in rows],
-            "failed": failed,
-        }
-    if given.out:
-        given.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    machine = document["machine"]
-    sys.stdout.write(
-        f"{document['date'][:10]}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB, "
-        f"{given.payments:,} payments ({bench.documents_payments:,} to MongoDB), "
-        f"{given.runs} run(s) of each; spread: of the ratios of single runs\n"
-    )
-    if rows:
-        sys.stdout.write(table(rows) + "\n")
-    for name, reason in failed.items():
-        sys.stdout.write(f"{name} did not run: {reason}\n")
-    sys.exit(1 if failed else 0)
+    document |= {
+        "seconds": time.monotonic() - begun,
+        "banks": {str(payments): counts for payments, counts in bench.counts.items()},
+        "rows": [row.document() for row in rows],
+        "failed": failed,
+    }
+    return document, rows
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -252,7 +252,12 @@ def jobs() -> Iterator[Job]:
     yield Job("currency", "select * from bank.currency", _currency, regional=False)
     yield Job("merchant", "select * from bank.merchant", _merchant, regional=False)
     yield Job("client_region", f"select c.id, {region} from bank.client c", _link, regional=False)
-    yield Job("client", f"select c.*, {region} from bank.client c", _client)
+    yield Job(
+        "client",
+        "select c.id, c.email, c.full_name, c.country_code, c.status::text, c.birth_date, "
+        f"c.created_at, {region} from bank.client c",
+        _client,
+    )
     yield Job(
         "account",
         f"select a.*, {region} from bank.account a join bank.client c on c.id = a.client_id",
@@ -326,7 +331,7 @@ async def load(connection: Any, writer: Writer, job: Job) -> None:
     """Load one table."""
     batches: dict[str, list[_Document]] = {}
     make = job.document
-    async with connection.cursor(name="rows") as cursor:
+    async with connection.cursor(name="rows", binary=True) as cursor:
         await cursor.execute(job.query)
         while rows := await cursor.fetchmany(_BATCH):
             for row in rows:

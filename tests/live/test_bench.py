@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -93,3 +95,26 @@ def test_a_row_that_cannot_run_is_an_exit_code() -> None:
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 2
     assert "no row 'nothing'" in result.stderr
+
+
+def test_interrupted_it_leaves_nothing(tmp_path: Path) -> None:
+    """Neither servers nor folders, when somebody ends it while something is being measured."""
+    command = [sys.executable, "-m", "bench.run", "--rows", "server", "--payments", "2000"]
+    one = subprocess.Popen(
+        [*command, "--runs", "50", "--fast"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert one.stderr is not None
+    for line in one.stderr:
+        if "server, ours" in line:
+            break
+    running = processes.family(one.pid)
+    assert len(running) > 3
+    one.send_signal(signal.SIGTERM)
+    said = one.communicate(timeout=60)[1]
+    assert one.returncode == 130, said
+    assert list(tmp_path.iterdir()) == []
+    assert [pid for pid in running if Path(f"/proc/{pid}").exists()] == []
