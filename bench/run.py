@@ -192,6 +192,8 @@ def _about(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "memory_gib": pages / 2**30,
             "system": platform.platform(),
+            # Above the number of cores, somebody else was at work, and the figures are noisy.
+            "load_before": os.getloadavg()[0],
         },
         "versions": {
             "regionkit": toolkit.__version__,
