@@ -84,13 +84,16 @@ def finish(*started: Started) -> str:
     finally:
         for one in started:
             kill(one)
+    failures = []
     for one in started:
         one.errors.seek(0)
         text = one.errors.read().decode(errors="replace").strip()
         one.errors.close()
         if one.process.returncode:
-            command = [str(part) for part in _shown(one.process.args)]
-            raise BenchError(f"{' '.join(command)} exited {one.process.returncode}: {text[-2000:]}")
+            command = " ".join(_shown(one.process.args))
+            failures.append(f"{command} exited {one.process.returncode}: {text[-2000:]}")
+    if failures:
+        raise BenchError("; ".join(failures))
     return said.decode()
 
 

@@ -62,8 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: everything is stopped\n")
         sys.exit(130)
-    if given.out:
-        given.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     machine, failed = document["machine"], document["failed"]
     sys.stdout.write(
         f"{document['date'][:10]}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB, "
@@ -114,14 +112,17 @@ def _run(given: argparse.Namespace) -> tuple[dict[str, Any], list[Row | MemoryRo
             except (BenchError, psycopg.Error, PyMongoError) as error:
                 failed[name] = str(error)
                 say(f"{name} failed: {error}")
-                continue
-            rows += found if isinstance(found, list) else [found]
-    document |= {
-        "seconds": time.monotonic() - begun,
-        "banks": {str(payments): counts for payments, counts in bench.counts.items()},
-        "rows": [row.document() for row in rows],
-        "failed": failed,
-    }
+            else:
+                rows += found if isinstance(found, list) else [found]
+            document |= {
+                "seconds": time.monotonic() - begun,
+                "banks": {str(payments): counts for payments, counts in bench.counts.items()},
+                "rows": [row.document() for row in rows],
+                "failed": failed,
+            }
+            if given.out:
+                # After every row: it takes long, and may be interrupted.
+                given.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return document, rows
 
 
