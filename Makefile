@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG := schemas/bank/regionkit.toml
 
-.PHONY: demo test check calibrate lint install lab clean
+.PHONY: demo test check calibrate bench lint install lab clean
 
 install: $(VENV)/.installed
 
@@ -33,6 +33,10 @@ lint: install
 calibrate: install  ## The load generator of check latency beside pgbench, on one server.
 	$(BIN)/python -m bench.calibrate
 	$(BIN)/python -m bench.calibrate_mongo
+
+bench: install  ## Moving and proving beside the best by hand; takes about half an hour.
+	$(BIN)/python -m bench.run $(if $(PAYMENTS),--payments $(PAYMENTS)) $(if $(RUNS),--runs $(RUNS)) \
+		$(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
 
 check: lint test  ## Everything that the gate runs.
 

@@ -1,0 +1,1 @@
+"""What regionkit is measured against: the best that one would write by hand for the same work."""
