@@ -73,7 +73,7 @@ def test_a_rate_is_kept_over_a_run(
         assert f"rate {RATE:,} rows/s" in throttled
         assert events[-1]["phase"] == "finishing"
         (last,) = [event for event in events if event["event"] == "total"][-1:]
-        assert (last["done"], last["total"]) == (ROWS, ROWS)
+        assert (last["copied"], last["total"]) == (ROWS, ROWS)
         assert result.document["results"][0]["copied"]["sale"] == SALES
         verified = journey.done("verify", "--backend", backend, "--max-rate", "1000000")
         assert f"{ROWS:,} rows compared" in verified.out

@@ -8,7 +8,8 @@ from toolkit.findings import Code
 from toolkit.journal import Chunk
 from toolkit.postgres import catalogue
 from toolkit.postgres.changes import Footprint, described, reshaped
-from toolkit.postgres.takedown import Down, startable
+from toolkit.postgres.putback import Task, startable, whole
+from toolkit.postgres.takedown import Down
 
 _COLUMNS = {"id": "bigint not null", "name": "text"}
 
@@ -34,19 +35,20 @@ def test_chunks_that_differ_are_counted_and_sampled() -> None:
     assert described(differing, 1000, 999) == f"{text}; 1,000 rows are 999 now"
 
 
-def _down(kind: str, table: str, other: str | None = None, *, unproven: bool = False) -> Down:
-    return Down(1, kind, table, other, f"{kind} of {table}", "", "", {}, unproven)
+def _down(kind: str, table: str, other: str | None = None) -> Down:
+    return Down(1, kind, table, other, f"{kind} of {table}", "", "", {})
 
 
 def test_what_locks_another_table_waits() -> None:
-    index, other = _down("index", "a"), _down("index", "b")
-    key = _down("foreign key", "b", "a")
-    proof = _down("foreign key", "b", "a", unproven=True)
+    index, other = whole(_down("index", "a")), whole(_down("index", "b"))
+    key = whole(_down("foreign key", "b", "a"))
+    proof = Task("a proof", frozenset({"b_eu"}), "")
     assert startable([index], []) == index
     assert startable([index], [index]) is None
     assert startable([index, other], [index]) == other
     assert startable([key], [index]) is None
     assert startable([index], [key]) is None
+    assert startable([proof], [proof]) is None
     assert startable([proof], [index]) == proof
     assert startable([], [index]) is None
 

@@ -69,7 +69,7 @@ def test_an_event_of_a_table() -> None:
         "backend": "mongo",
         "phase": "copying",
         "table": "payment",
-        "done": 300_000,
+        "copied": 300_000,
         "total": 1_000_000,
         "rows_per_second": 10_000.0,
         "seconds_left": 70.0,
@@ -147,7 +147,7 @@ def test_json_lines() -> None:
         return {**empty, **more}
 
     def figures(table: str | None, done: int, total: int) -> dict[str, object]:
-        return {"table": table, "done": done, "total": total, "rows_per_second": 0.0}
+        return {"table": table, "copied": done, "total": total, "rows_per_second": 0.0}
 
     rate = {"throttled_by": "rate 5 rows/s"}
     assert [json.loads(text) for text in shown(Output.json).splitlines()] == [

@@ -173,7 +173,7 @@ def event(
         "backend": backend,
         "phase": phase,
         "table": (entry.table or None) if entry else None,
-        "done": entry.done if entry else None,
+        "copied": entry.done if entry else None,
         "total": entry.total if entry else None,
         "rows_per_second": round(entry.rate(now), 1) if entry else None,
         "seconds_left": None if left is None else round(left, 1),

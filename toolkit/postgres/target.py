@@ -33,6 +33,7 @@ from toolkit.postgres import catalogue, ddl, digest, freeze, inspect, session, s
 from toolkit.postgres.audit import Audit, key_tables, sequences
 from toolkit.postgres.copy import Copier, Worker
 from toolkit.postgres.layout import build
+from toolkit.postgres.putback import PutBack
 from toolkit.postgres.runs import Runs
 from toolkit.postgres.session import Connection
 from toolkit.postgres.source import Source, order_columns
@@ -89,7 +90,7 @@ class PostgresTarget:
 
     #: Rows that are copied in one transaction: few enough to lose little with one, many enough for
     #: the joins that find their region to cost little.
-    chunk_rows = 250_000
+    chunk_rows = 500_000
 
     #: Of the bank with 2,000,000 payments: rows alone against rows, keys and indexes of the layout,
     #: and their log (docs/benchmarks.md).
@@ -302,20 +303,34 @@ class PostgresTarget:
                 rows[name] = rows.get(name, 0) + done.rows
             if run.state is State.copying:
                 self._fill_key_tables(connection, run, progress)
-            takedown.put_back(
-                self._connect_to_work,
-                self._schema,
-                fence=lambda one: self._store.fence(one, run.epoch),
-                workers=self._workers,
-                weights=rows,
-                progress=progress,
-            )
-            progress("sequences")
-            self._set_sequences(connection)
+            # Before anything else: without statistics the server compares a foreign key with the
+            # rows by plans that take several times as long.
             progress("statistics")
             with ThreadPoolExecutor(self._workers, "regionkit-analyze") as pool:
                 list(pool.map(self._analyze, sorted(rows, key=lambda name: -rows[name])))
+            PutBack(
+                self._connect_to_work,
+                self._schema,
+                lambda one: self._store.fence(one, run.epoch),
+                self._workers,
+                rows,
+                progress,
+            ).run()
+            progress("sequences")
+            self._set_sequences(connection)
+            for name in self._with_expressions(connection):
+                self._analyze(name)
             self._store.advance(connection, State.finished, run.epoch)
+
+    def _with_expressions(self, connection: Connection) -> list[str]:
+        """Return the tables with an index over an expression, which has statistics of its own."""
+        rows = connection.execute(
+            "SELECT DISTINCT c.relname FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid "
+            "WHERE c.relnamespace = to_regnamespace(quote_ident(%s)) AND NOT c.relispartition "
+            "AND x.indexprs IS NOT NULL",
+            (self._schema,),
+        ).fetchall()
+        return [str(row[0]) for row in rows]
 
     def _analyze(self, name: str) -> None:
         with self._connect() as connection:
