@@ -32,6 +32,7 @@ class Code(StrEnum):
     catalogue_differs = "catalogue-differs"
     value_refused = "value-refused"
     document_invalid = "document-invalid"
+    validator_differs = "validator-differs"
     query_fails = "query-fails"
     rows_differ = "rows-differ"
     touches_regions = "touches-regions"

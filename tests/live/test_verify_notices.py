@@ -9,13 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from bson.codec_options import CodecOptions
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
+from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.database import Database
 
 from tests.live.journey import Journey, copy_of, execute, mongo_database, write
 from tests.live.support import Result, database
+from toolkit.mongo import target as mongo_target
 
 SCHEMA = """
 CREATE SCHEMA shop;
@@ -329,12 +332,14 @@ def restored(journey: Journey) -> Iterator[Documents]:
     with MongoClient[dict[str, Any]](journey.mongo) as client:
         target = client[journey.mongo_database]
         names = target.list_collection_names(filter={"type": "collection"})
-        before = {name: list(target[name].find({})) for name in names}
+        # As they are: Python takes an int32 for equal to an int64.
+        raw = target.with_options(CodecOptions(document_class=RawBSONDocument))
+        before = {name: list(raw[name].find({})) for name in names}
         try:
             yield target
         finally:
             for name, documents in before.items():
-                if list(target[name].find({})) != documents:
+                if list(raw[name].find({})) != documents:
                     target[name].delete_many({})
                     target.command(
                         "insert", name, documents=documents, bypassDocumentValidation=True
@@ -357,6 +362,41 @@ def a_type(target: Documents) -> None:
 def a_missing_field(target: Documents) -> None:
     target["client_eu"].update_one(
         {"_id": 1006}, {"$unset": {"born": ""}}, bypass_document_validation=True
+    )
+
+
+def null_becomes_empty(target: Documents) -> None:
+    target["note_na"].update_one({"client_id": 1003, "said": None}, {"$set": {"said": ""}})
+
+
+def shorter_integer(target: Documents) -> None:
+    """The same number again, as int32 where int64 belongs."""
+    target["account_na"].update_one(
+        {"_id": 2003}, {"$set": {"client_id": 1003}}, bypass_document_validation=True
+    )
+
+
+def another_scale(target: Documents) -> None:
+    target["product"].update_one({"_id": "tea"}, {"$set": {"price": Decimal128("1.5")}})
+
+
+def one_more_of_two(target: Documents) -> None:
+    found = target["note_na"].find_one({"client_id": 1003, "said": "same"})
+    assert found is not None
+    identity = {**found["_id"], "ordinal": 2}
+    target["note_na"].insert_one({**found, "_id": identity})
+
+
+def a_field_too_many(target: Documents) -> None:
+    target["client_na"].update_one(
+        {"_id": 1003}, {"$set": {"odd": None}}, bypass_document_validation=True
+    )
+
+
+def a_link_that_only_the_validator_refuses(target: Documents) -> None:
+    """Names, order and types are right: only the pattern of the region is not."""
+    target["client_region"].insert_one(
+        {"_id": Int64(1), "region": "Europe!", "epoch": Int64(0)}, bypass_document_validation=True
     )
 
 
@@ -441,6 +481,25 @@ MONGO: list[tuple[Callable[[Documents], None], set[Seen]]] = [
     ),
     (a_type, {("row-differs", "entry", "2003, 2"), ("document-invalid", "entry", ENTRY)}),
     (a_missing_field, {("row-differs", "client", "1006"), ("document-invalid", "client", "1006")}),
+    (
+        null_becomes_empty,
+        {("row-unexpected", "note", "1003, "), ("row-missing", "note", "1003, NULL")},
+    ),
+    (
+        shorter_integer,
+        {("row-differs", "account", "2003"), ("document-invalid", "account", "2003")},
+    ),
+    (another_scale, {("row-differs", "product", "tea")}),
+    (one_more_of_two, {("row-duplicated", "note", "1003, same")}),
+    (a_field_too_many, {("row-differs", "client", "1003"), ("document-invalid", "client", "1003")}),
+    (
+        a_link_that_only_the_validator_refuses,
+        {
+            ("row-unexpected", "client_region", "1"),
+            ("link-without-client", "client_region", "1"),
+            ("document-invalid", "client_region", "1"),
+        },
+    ),
     (global_cell, {("row-differs", "product", "tea")}),
     (row_gone, {("row-missing", "entry", "2003, 1"), ("invariant-violated", BALANCE, "2003")}),
     (one_of_two_gone, {("row-missing", "note", "1003, same")}),
@@ -490,6 +549,19 @@ def test_mongo(migrated: Journey, change: Callable[[Documents], None], wanted: s
         noticed(migrated, "mongo", wanted)
 
 
+def test_processes_that_read_notice_the_same(
+    migrated: Journey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are started only where there is much to read."""
+    monkeypatch.setattr(mongo_target, "_MANY", 0)
+    result, seen = verify(migrated, "mongo")
+    assert (result.code, seen) == (0, set())
+    with restored(migrated) as target:
+        shorter_integer(target)
+        wanted = {("row-differs", "account", "2003"), ("document-invalid", "account", "2003")}
+        noticed(migrated, "mongo", wanted)
+
+
 def test_mongo_in_words(migrated: Journey) -> None:
     with restored(migrated) as target:
         target["client_eu"].update_one({"_id": 1004}, {"$set": {"country": "xx"}})
@@ -501,12 +573,64 @@ def test_mongo_in_words(migrated: Journey) -> None:
     assert "finding(s)" in result.out
 
 
-def test_a_dropped_index_is_noticed_on_mongo(migrated: Journey) -> None:
+@pytest.mark.parametrize(
+    "definition",
+    [None, {}, {"unique": True}, {"partialFilterExpression": {"balance": {"$gt": 0}}}],
+    ids=["dropped", "other field", "unique", "partial"],
+)
+def test_an_index_is_noticed_on_mongo(migrated: Journey, definition: dict[str, Any] | None) -> None:
     with restored(migrated) as target:
         before = target["account_na"].index_information()
         (name,) = [one for one in before if "client" in one]
         target["account_na"].drop_index(name)
+        if definition is not None:
+            keys = before[name]["key"] if definition else [("balance", 1)]
+            target["account_na"].create_index(keys, name=name, **definition)
         try:
             noticed(migrated, "mongo", {("index-missing", "account", name)})
         finally:
+            if definition is not None:
+                target["account_na"].drop_index(name)
             target["account_na"].create_index(before[name]["key"], name=name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"validator": {}},
+        {"validator": {"$jsonSchema": {"required": ["balance"]}}},
+        {"validationLevel": "moderate"},
+        {"validationAction": "warn"},
+    ],
+    ids=["gone", "another", "moderate", "warn"],
+)
+def test_a_validator_is_noticed_on_mongo(migrated: Journey, change: dict[str, Any]) -> None:
+    with MongoClient[dict[str, Any]](migrated.mongo) as client:
+        target = client[migrated.mongo_database]
+        validator = target["account_na"].options()["validator"]
+        target.command("collMod", "account_na", **change)
+        try:
+            noticed(migrated, "mongo", {("validator-differs", "account", "account_na")})
+        finally:
+            target.command(
+                "collMod",
+                "account_na",
+                validator=validator,
+                validationLevel="strict",
+                validationAction="error",
+            )
+
+
+def test_the_columns_that_differ_are_named_on_mongo(migrated: Journey) -> None:
+    with restored(migrated) as target:
+        target["client_na"].update_one({"_id": 1003}, {"$set": {"country": "xx"}})
+        target["entry_na"].update_one(
+            {"_id": {"account_id": 2003, "line": 2}}, {"$set": {"amount": Decimal128("4.01")}}
+        )
+        result = migrated.run("verify", "--backend", "mongo", "-q", "--output", "json")
+    details = {
+        finding["table"]: finding["detail"]
+        for finding in result.document["results"][0]["findings"]
+        if finding["code"] == "row-differs"
+    }
+    assert details == {"client": "in country", "entry": "in amount"}

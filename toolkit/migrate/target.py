@@ -190,6 +190,14 @@ class Target(Protocol):
 
     # Verification ----------------------------------------------------------------------------
 
+    def reading(self, workers: int) -> AbstractContextManager[None]:
+        """Hold what is needed by several threads that ask for digests at once.
+
+        Args:
+            workers: how many processes may read beside this one.
+        """
+        ...
+
     def digest_form(self, connection: Connection) -> DigestForm:
         """Return how rows become digests, given a reader of the source."""
         ...

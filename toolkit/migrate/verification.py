@@ -98,9 +98,11 @@ def verify(
     brake = throttle or Throttle()
     if verdict.left:
         source.leave([one.client for one in verdict.left])
+    workers = project.file.migrate.workers
     with (
         source.open(),
-        ThreadPoolExecutor(project.file.migrate.workers, "regionkit-verify") as pool,
+        target.reading(workers),
+        ThreadPoolExecutor(workers, "regionkit-verify") as pool,
         brake.shared(),
     ):
         verdict.moment = source.moment

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
+from toolkit.mongo import decimals
 from toolkit.mongo.numerics import (
     DECIMAL_REFUSAL,
     decimal_refusal,
-    decimal_text,
     exact_decimal,
 )
 from toolkit.mongo.values import BsonType, Schema, ValueRefused, ordered_items, wrong
@@ -24,6 +25,11 @@ DEPTH = 100
 _TOO_DEEP = f"nested more than {DEPTH} levels deep"
 _NULL = "a JSON null at the top level, which cannot be told from NULL"
 _LONGEST_INT64 = len(str(-(2**63)))
+
+_SCALARS = {Int64, bool, Decimal128, NoneType}
+
+#: Made once: ``json.dumps`` would make an encoder for every string.
+_quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _integer(text: str) -> Int64 | Decimal128:
@@ -107,36 +113,43 @@ def _containers(value: object) -> int:
 
 
 def _render(value: object, pieces: list[str]) -> None:
-    items = ordered_items(value)
-    if items is not None:
-        separator = "{"
-        for key, item in items:
-            pieces.append(f"{separator}{json.dumps(key, ensure_ascii=False)}: ")
-            _render(item, pieces)
-            separator = ", "
-        pieces.append("}" if items else "{}")
-    elif type(value) is list:
+    if type(value) is str:
+        pieces.append(_quote(value))
+        return
+    if type(value) is list:
         separator = "["
         for item in value:
             pieces.append(separator)
             _render(item, pieces)
             separator = ", "
         pieces.append("]" if value else "[]")
-    else:
+        return
+    # Most are plain: whether something is a Mapping takes Python long to tell.
+    items = value.items() if type(value) is dict else _items(value)
+    if items is None:
         pieces.append(_scalar(value))
+        return
+    separator = "{"
+    for key, item in items:
+        pieces += (separator, _quote(key), ": ")
+        _render(item, pieces)
+        separator = ", "
+    pieces.append("}" if items else "{}")
+
+
+def _items(value: object) -> Collection[tuple[str, Any]] | None:
+    return None if type(value) in _SCALARS else ordered_items(value)
 
 
 def _scalar(value: object) -> str:
+    if type(value) is Int64:
+        return int.__repr__(value)
     if value is None:
         return "null"
     if type(value) is bool:
         return str(value).lower()
-    if type(value) is str:
-        return json.dumps(value, ensure_ascii=False)
-    if type(value) is Int64:
-        return str(int(value))
     if isinstance(value, Decimal128):
-        text = decimal_text(value)
+        text = decimals.text(value)
         fits = "." not in text and len(text) <= _LONGEST_INT64 and text.lstrip("-").isdigit()
         # An integer that fits int64 is stored as one, and as nothing else.
         return wrong(value) if fits and -(2**63) <= int(text) < 2**63 else text

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from bson.decimal128 import Decimal128
+from pymongo.collection import Collection
 from pymongo.database import Database
 
-from toolkit.mongo.digest import BATCH, PLAIN_OPTIONS
+from toolkit.mongo.expected import PLAIN_OPTIONS
 from toolkit.mongo.indexes import FOLDING
 from toolkit.mongo.moments import Day, Timestamp
 from toolkit.mongo.numerics import BigInteger, Integer, Truth
 from toolkit.mongo.session import Document
 from toolkit.mongo.shape import DocumentShape
 from toolkit.mongo.strings import String, Uuid
+
+#: Documents in one answer of the server.
+BATCH = 5_000
 
 #: Conditions in one ``$or``; a key of one field has no such limit.
 _ALTERNATIVES = 500
@@ -32,6 +37,8 @@ class Locator:
 
     Attributes:
         roots: the fields of a document that have to be read.
+        path: where the column stands, if it is one whose values :mod:`toolkit.mongo.antijoin`
+            compares; else ``None``.
     """
 
     def __init__(self, shape: DocumentShape, columns: Sequence[str]) -> None:
@@ -43,6 +50,7 @@ class Locator:
         self._identity = (
             shape.key.names() if shape.key and set(fields) == set(shape.key.fields) else None
         )
+        self.path = self._paths[0] if self._simple and len(self._paths) == 1 else None
         self.roots = sorted({path.partition(".")[0] for path in self._paths})
 
     def keys(self, documents: Sequence[Mapping[str, Any]]) -> list[Key | None]:
@@ -115,3 +123,19 @@ def comparable(value: Any, folds: bool) -> Any:
     if isinstance(value, list):
         return tuple(comparable(item, folds) for item in value)
     return value.casefold() if folds and isinstance(value, str) else value
+
+
+def documents(
+    database: Database[Document], name: str, query: Document, fields: Sequence[str]
+) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield documents in lists of bounded length: these fields of them, and their ``_id``."""
+    collection: Collection[Any] = database[name].with_options(PLAIN_OPTIONS)
+    found = collection.find(query, dict.fromkeys(["_id", *fields], 1), batch_size=BATCH)
+    yield from batches(found)
+
+
+def batches(found: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield documents in lists of bounded length."""
+    left = iter(found)
+    while batch := list(islice(left, BATCH)):
+        yield batch

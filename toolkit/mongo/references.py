@@ -1,21 +1,30 @@
-"""The anti-join of one foreign key, in batches of the documents that refer."""
+"""The anti-join of one foreign key.
+
+Where it is a single column of a plain type, its values are compared with those at the other end in
+whole ranges, and only the documents with a value that is left over are looked at. All others go in
+batches, and what each batch refers to is asked for by its keys.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pymongo.database import Database
 
 from toolkit.findings import Code
-from toolkit.mongo.locate import Key, Locator
+from toolkit.mongo.antijoin import WINDOW, Values, absent, given, missing
+from toolkit.mongo.locate import Key, Locator, documents
 from toolkit.mongo.session import Document
 from toolkit.mongo.tally import Tallies
 from toolkit.placement import ForeignKey, Role
 
 #: Keys of each region that one foreign key remembers.
-_REMEMBERED = 200_000
+_REMEMBERED = 10_000
+
+#: Keys in one question for documents.
+_ASKED = 1_000
 
 
 @dataclass
@@ -31,6 +40,7 @@ class Lead:
         parent: finds the columns that it refers to.
         parts: the collections of the other end, by region; ``None`` for a global table.
         region_field: the field of a foreign reference that names the region of the other end.
+        may_be_null: whether ``region_field`` may be null.
         known: keys that were found, so that they are asked for once; per region, in bounds.
     """
 
@@ -42,6 +52,7 @@ class Lead:
     parent: Locator
     parts: Mapping[str | None, str]
     region_field: str | None
+    may_be_null: bool
     known: dict[str | None, set[Key]] = field(default_factory=dict)
 
     @property
@@ -49,6 +60,79 @@ class Lead:
         """The fields that it reads of a referring document, besides the ``_id``."""
         more = [self.region_field] if self.region_field else []
         return [*self.child.roots, *more]
+
+    def check_all(
+        self,
+        name: str,
+        region: str | None,
+        key_text: Callable[[Mapping[str, Any]], str],
+        tallies: Tallies,
+    ) -> None:
+        """Look for the other ends of the documents of a collection.
+
+        Args:
+            name: the collection.
+            region: of the collection.
+            key_text: tells a document's key.
+            tallies: where those without another end are noted.
+        """
+        path, parent_path = self.child.path, self.parent.path
+        if path is None or parent_path is None:
+            for batch in documents(self.database, name, {}, self.reads):
+                self.check(batch, region, key_text, tallies)
+            return
+        if None not in self.parts and self.region_field:
+            left_over = self._left_over(name, path, parent_path)
+        elif (where := self._wanted({}, region)) in self.parts:
+            child = Values(self.database, name, path)
+            left_over = absent([child], self._values(where, parent_path))
+        else:
+            left_over = (window for window in Values(self.database, name, path).windows(0))
+        for left in left_over:
+            asked = list(map(given, left))
+            for start in range(0, len(asked), _ASKED):
+                query = {path: {"$in": asked[start : start + _ASKED]}}
+                for batch in documents(self.database, name, query, self.reads):
+                    self.check(batch, region, key_text, tallies)
+
+    def check_without_region(
+        self,
+        name: str,
+        region: str | None,
+        key_text: Callable[[Mapping[str, Any]], str],
+        tallies: Tallies,
+    ) -> None:
+        """Look only at the documents that refer to something and name no region of it."""
+        if self.region_field is None or not self.may_be_null:
+            return
+        query: Document = {self.region_field: None}
+        if self.child.path is not None:
+            query[self.child.path] = {"$ne": None}
+        for batch in documents(self.database, name, query, self.reads):
+            self.check(batch, region, key_text, tallies)
+
+    def _values(self, where: str | None, path: str) -> Values:
+        return Values(self.database, self.parts[where], path)
+
+    def _left_over(self, name: str, path: str, parent_path: str) -> Iterator[set[Any]]:
+        """Yield the values that are not in the region which the document itself names."""
+        held: dict[str | None, set[Any]] = {}
+        assert self.region_field is not None
+        pairs = Values(self.database, name, path).pairs(self.region_field)
+        for values, regions in pairs:
+            for value, where in zip(values, regions, strict=True):
+                held.setdefault(where, set()).add(value)
+            if sum(map(len, held.values())) >= WINDOW:
+                yield from self._missing(held, parent_path)
+                held = {}
+        yield from self._missing(held, parent_path)
+
+    def _missing(self, held: Mapping[str | None, set[Any]], parent_path: str) -> Iterator[set[Any]]:
+        for where, wanted in held.items():
+            if where is None or where not in self.parts:
+                yield wanted
+            elif left := missing(wanted, self._values(where, parent_path)):
+                yield left
 
     def check(
         self,
@@ -107,7 +191,7 @@ class Lead:
             found = set(asked)
         else:
             found = set(self.parent.present(self.database, name, values))
-        if len(known) < _REMEMBERED:
+        if len(known) + len(found) <= _REMEMBERED:
             known.update(found)
         return {key: value for key, value in asked.items() if key not in found}
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from pymongo.database import Database
+
 from toolkit.config import Configuration, InvariantSection
-from toolkit.digest import Digest, DigestForm, Md5, RowDigest
+from toolkit.digest import Digest, DigestForm, RowDigest
 from toolkit.errors import Refused, sampled
 from toolkit.findings import Finding
 from toolkit.journal import (
@@ -24,17 +26,23 @@ from toolkit.journal import (
 )
 from toolkit.layout import Layout
 from toolkit.mongo import invariants, load
-from toolkit.mongo.audit import Audit
+from toolkit.mongo.audit import Audit, audits
 from toolkit.mongo.copy import Copier, Worker, resumable
-from toolkit.mongo.digest import Cells, Digests, places
+from toolkit.mongo.digest import Cells, places
 from toolkit.mongo.layout import collections
 from toolkit.mongo.lock import LEASE, Lock
+from toolkit.mongo.readers import Readers
+from toolkit.mongo.record import RecordMd5
 from toolkit.mongo.refusals import refused_values
 from toolkit.mongo.runs import Runs
-from toolkit.mongo.session import MongoSession, connect, require_transactions, translated
+from toolkit.mongo.scan import Scanned, row_digests, rows_with, scan
+from toolkit.mongo.session import Document, MongoSession, connect, require_transactions, translated
 from toolkit.mongo.source import SourceReader
 from toolkit.mongo.store import Store
 from toolkit.refusal import Left, Refusal
+
+#: Documents from which on it pays to start processes that read.
+_MANY = 50_000
 
 
 class MongoTarget:
@@ -70,6 +78,9 @@ class MongoTarget:
         self._server = layout.topology.server(self.backend)
         self._lease = lease
         self._patience = project.file.migrate.answer_timeout
+        self._session: MongoSession | None = None
+        self._readers: Readers | None = None
+        self._scanned: dict[str, Scanned] = {}
 
     @property
     def server(self) -> str:
@@ -250,44 +261,80 @@ class MongoTarget:
 
     # Verification ------------------------------------------------------------------------------
 
+    @contextmanager
+    def reading(self, workers: int) -> Iterator[None]:
+        """Hold a session, and processes that read side by side if there is much to read."""
+        self._scanned.clear()
+        with self._open("count documents") as session:
+            database = session.database(self._name)
+            much = sum(database[one].estimated_document_count() for one in self._wanted())
+            readers = Readers(self._url, self._name, workers) if much >= _MANY else None
+            self._session, self._readers = session, readers
+            try:
+                with readers or nullcontext():
+                    yield
+            finally:
+                self._session = self._readers = None
+
+    @contextmanager
+    def _database(self, what: str) -> Iterator[Database[Document]]:
+        """Yield the database over the session that is held, or else over one of its own."""
+        if self._session is not None:
+            with translated(what):
+                yield self._session.database(self._name)
+            return
+        with self._open(what) as session:
+            yield session.database(self._name)
+
     def digest_form(self, connection: Any) -> DigestForm:
-        """Return how rows become digests: by their canonical texts."""
-        return Md5()
+        """Return how rows become digests: by PostgreSQL's own form of a record."""
+        return RecordMd5()
 
     def canonical(self, name: str, form: DigestForm) -> list[str]:
-        """Return canonical texts of a source table's columns, over alias ``t``."""
+        """Return the canonical cells of a source table's columns, over alias ``t``."""
         return self._cells(name).expressions()
 
     def key_cells(self, name: str) -> list[int]:
         """Return which of the canonical cells are the key."""
-        return self._cells(name).key
+        return list(self._cells(name).expected.key)
 
     def columns(self, name: str) -> list[str]:
         """Return the columns of a table that the canonical cells are of."""
-        return self._cells(name).columns
+        return list(self._cells(name).columns)
 
     def cells(
         self, name: str, keys: Sequence[tuple[str | None, ...]]
     ) -> Iterator[tuple[tuple[str | None, ...], str | None, tuple[str | None, ...]]]:
         """Yield key, region and canonical texts of the columns of the documents with these keys."""
-        with self._open(f"read {name}") as session:
-            yield from self._digests(session).cells(name, set(keys))
+        cells = self._cells(name)
+        with self._database(f"read {name}") as database:
+            for collection, expected in cells.places():
+                for key, region, texts in rows_with(database, collection, expected, keys):
+                    yield key, region, tuple(texts[: len(cells.columns)])
 
     def _cells(self, name: str) -> Cells:
         return Cells(self._layout, self._collections, name)
 
     def digests(self, name: str, form: DigestForm) -> dict[str | None, Digest]:
         """Return the digest of a table of the target per region."""
-        with self._open(f"read {name}") as session:
-            return self._digests(session).per_region(name)
+        places = list(self._cells(name).places())
+        if self._readers is not None:
+            scans = self._readers.scan(places)
+        else:
+            with self._database(f"read {name}") as database:
+                scans = [scan(database, *place) for place in places]
+        found: dict[str | None, Digest] = {}
+        for (collection, _), one in zip(places, scans, strict=True):
+            self._scanned[collection] = one
+            for region, digest in one.digests.items():
+                found[region] = found.get(region, Digest()) + digest
+        return found
 
     def row_digests(self, name: str, form: DigestForm) -> Iterator[RowDigest]:
         """Yield the digest of every row of a table of the target."""
-        with self._open(f"read {name}") as session:
-            yield from self._digests(session).per_row(name)
-
-    def _digests(self, session: MongoSession) -> Digests:
-        return Digests(session.database(self._name), self._layout, self._collections)
+        with self._database(f"read {name}") as database:
+            for place in self._cells(name).places():
+                yield from row_digests(database, *place)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return rows per table and region; the empty string stands for global tables."""
@@ -302,15 +349,26 @@ class MongoTarget:
                 }
         return found
 
-    def audit(self) -> Iterator[Finding]:
-        """Compare what the layout adds with the documents, both ways."""
-        with self._open("audit the documents") as session:
-            database = session.database(self._name)
-            yield from Audit(database, self._server, self._layout, self._collections).findings()
-
     def audits(self, equal: AbstractSet[str]) -> list[Callable[[], list[Finding]]]:
         """Return the audits, each to be run by itself."""
-        return [lambda: list(self.audit())]
+
+        def auditing(ask: Callable[[Audit], list[Finding]]) -> Callable[[], list[Finding]]:
+            def run() -> list[Finding]:
+                with self._database("audit the documents") as database:
+                    return ask(
+                        Audit(
+                            database,
+                            self._server,
+                            self._layout,
+                            self._collections,
+                            self._scanned,
+                            equal,
+                        )
+                    )
+
+            return run
+
+        return [auditing(ask) for ask in audits(self._layout, self._collections)]
 
     def invariants(self, project: Configuration) -> list[tuple[str, Callable[[], Finding | None]]]:
         """Return the declared invariants by name, each to be run by itself."""

@@ -7,14 +7,10 @@ its text form, and is marked so in the validator and in the notes of the layout.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions, DatetimeConversion
-from bson.raw_bson import RawBSONDocument
 
 from toolkit.mongo.arrays import Array
 from toolkit.mongo.documents import Json
+from toolkit.mongo.expected import VERIFY_OPTIONS
 from toolkit.mongo.moments import Day, Interval, Timestamp
 from toolkit.mongo.numerics import BigInteger, Double, Integer, Numeric, Truth
 from toolkit.mongo.strings import Bytes, String, Uuid
@@ -29,15 +25,6 @@ __all__ = [
     "ValueRefused",
     "bson_type",
 ]
-
-#: How documents are read when they are verified. Raw documents keep every type and the order of
-#: fields; the default document class would turn ``{"$ref": ...}`` into an object of its own.
-VERIFY_OPTIONS: CodecOptions[Any] = CodecOptions(
-    document_class=RawBSONDocument,
-    tz_aware=True,
-    uuid_representation=UuidRepresentation.STANDARD,
-    datetime_conversion=DatetimeConversion.DATETIME_MS,
-)
 
 
 def _length(type_: PostgresType) -> int | None:

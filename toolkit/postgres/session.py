@@ -32,6 +32,7 @@ APPLICATION = "regionkit"
 
 #: Text forms depend on these; every session that reads or writes data pins them.
 _PINNED = {
+    "client_encoding": "UTF8",
     "TimeZone": "UTC",
     "DateStyle": "ISO, MDY",
     "IntervalStyle": "postgres",

@@ -394,6 +394,11 @@ class PostgresTarget:
 
     # Verification ------------------------------------------------------------------------------
 
+    @contextmanager
+    def reading(self, workers: int) -> Iterator[None]:
+        """Hold nothing: the server makes the digests."""
+        yield
+
     def digest_form(self, connection: Connection) -> DigestForm:
         """Return the cheapest form of digest that the source and this server compute alike."""
         with self._connect() as target:

@@ -1,0 +1,75 @@
+"""What a validator asks beyond the form that reading a document has proven. Pure.
+
+Whoever reads a document with ``toolkit.mongo.scanner`` and finds its form exactly as expected has
+proven names, BSON types and the region: the server need not look at those again. Lengths, labels,
+bounds, patterns and the elements of arrays it still has to, but for what the parser looks at too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from toolkit.mongo.expected import Expected
+from toolkit.mongo.moments import Timestamp
+from toolkit.mongo.shape import region_schema
+from toolkit.mongo.strings import String
+from toolkit.mongo.values import Schema
+
+#: Keywords that say nothing of a document.
+_WORDS = {"description", "title"}
+_OBJECT = {"bsonType", "required", "additionalProperties", "properties"}
+
+
+def unproven(validator: Schema, expected: Expected) -> Schema | None:
+    """Return what of a validator is not proven by the form; ``None`` where all of it is.
+
+    Args:
+        validator: of a collection.
+        expected: the form that every one of its documents has.
+    """
+    schema = validator.get("$jsonSchema")
+    if schema is None or set(validator) != {"$jsonSchema"} or set(schema) - _OBJECT - _WORDS:
+        return validator
+    names = set(expected.names)
+    if set(schema["properties"]) != names or set(schema["required"]) != names:
+        return validator
+    proven = _proven(expected)
+    left = {
+        name: fragment
+        for name, fragment in schema["properties"].items()
+        if not _is_proven(fragment, name, proven)
+    }
+    return {"$jsonSchema": {"properties": left}} if left else None
+
+
+def _proven(expected: Expected) -> Mapping[str, Mapping[str, Any]]:
+    """Return the keywords that the form proves besides the types, by field."""
+    pattern = {"pattern": region_schema()["pattern"]}
+    found: dict[str, Mapping[str, Any]] = dict.fromkeys(expected.references, pattern)
+    for column in expected.columns:
+        if type(column.bson) is Timestamp:
+            found[column.names[1]] = {"minimum": 0, "maximum": 999}
+        elif type(column.bson) is String:
+            said = column.bson.schema(column.nullable)[0]
+            found[column.names[0]] = {
+                key: said[key] for key in ("maxLength", "enum") if key in said
+            }
+    if expected.region_field is not None:
+        found[expected.region_field] = (
+            {"enum": [expected.region]} if expected.region is not None else pattern
+        )
+    return found
+
+
+def _is_proven(
+    fragment: Mapping[str, Any], name: str, proven: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Return whether a fragment says no more than types and what is proven for its field."""
+    said = {key: value for key, value in fragment.items() if key not in _WORDS}
+    if "properties" in said:
+        return set(said) <= _OBJECT and all(
+            _is_proven(part, inner, proven) for inner, part in said["properties"].items()
+        )
+    said.pop("bsonType", None)
+    return not said or said == proven.get(name)
