@@ -224,7 +224,9 @@ def require_target_version(connection: Connection) -> None:
 def work_settings(project: Configuration) -> dict[str, str]:
     """Return the settings of a session that reads or writes many rows."""
     migrate = project.file.migrate
-    return {
+    # The workers keep the processors busy: more processes for each cost a third more of them.
+    alone = {} if migrate.workers == 1 else {"max_parallel_workers_per_gather": "0"}
+    return alone | {
         "work_mem": migrate.work_mem,
         "maintenance_work_mem": migrate.maintenance_work_mem,
         # Joins are written in the order that suits whole tables (``toolkit.postgres.regions``).

@@ -378,16 +378,15 @@ class Source:
             return []
         keys = ", ".join(ddl.quote(column) for column in columns)
         texts = ", ".join(f"{ddl.quote(column)}::text" for column in columns)
-        sample, every = "", chunk_rows
-        if rows > _EXACT:
-            wanted = count * _SAMPLES_PER_CHUNK
-            if wanted < rows:
-                sample = f" TABLESAMPLE SYSTEM ({100 * wanted / rows:.6f}) REPEATABLE (0)"
-                every = _SAMPLES_PER_CHUNK
+        wanted = count * _SAMPLES_PER_CHUNK
+        sample = ""
+        if rows > _EXACT and wanted < rows:
+            sample = f" TABLESAMPLE SYSTEM ({100 * wanted / rows:.6f}) REPEATABLE (0)"
+        # The last key of each of so many equal parts, but for the last part.
         numbered = connection.execute(
             f"SELECT {texts} FROM (SELECT {keys}, row_number() OVER (ORDER BY {keys}) AS n, "
             f"count(*) OVER () AS total FROM {self.query.table(key)}{sample}) AS numbered "
-            f"WHERE n % {every:d} = 0 AND n < total ORDER BY n"
+            f"WHERE n * {count:d} / total > (n - 1) * {count:d} / total AND n < total ORDER BY n"
         ).fetchall()
         return [tuple(str(value) for value in row) for row in numbered]
 
