@@ -27,7 +27,7 @@ from toolkit.journal import (
 from toolkit.layout import Layout
 from toolkit.mongo import invariants, load
 from toolkit.mongo.audit import Audit, audits
-from toolkit.mongo.copy import Copier, Worker, resumable
+from toolkit.mongo.copy import CHUNK_ROWS, Copier, Worker, resumable
 from toolkit.mongo.digest import Cells, places
 from toolkit.mongo.layout import collections
 from toolkit.mongo.lock import LEASE, Lock
@@ -60,8 +60,8 @@ class MongoTarget:
 
     backend = "mongo"
 
-    #: Rows that are copied at a time.
-    chunk_rows = 25_000
+    #: Rows that are copied in one transaction, unless the operator says it.
+    chunk_rows = CHUNK_ROWS
 
     #: The bank with 2,000,000 payments, with indexes and journal (docs/benchmarks.md).
     effort = 40.0
