@@ -354,11 +354,12 @@ class Worker:
             for found in raw.find({"_id": {"$in": keys}}, session=self._session)
         }
         missing, differing = [], []
+        content = self._packer(table).content
         for key, document in zip(keys, documents, strict=True):
             found = present.get(bson.encode({"_id": key}))
             if found is None:
                 missing.append(document)
-            elif found != document.raw:
+            elif content(found) != content(bytes(document.raw)):
                 differing.append(document)
         if differing:
             cells = Cells(copier.layout, copier.collections, table)

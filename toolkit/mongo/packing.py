@@ -35,6 +35,7 @@ from toolkit.mongo.rows import RowEncoder, fields_of
 from toolkit.mongo.shape import Field, row_digest_expression
 from toolkit.mongo.source import quoted
 from toolkit.mongo.strings import String, Uuid
+from toolkit.mongo.types import VERIFY_OPTIONS
 from toolkit.mongo.values import BsonType, ValueRefused
 
 #: The high bits of a Decimal128 for each number of decimals; more are left to the encoder.
@@ -371,6 +372,8 @@ class RowPacker:
         columns = fields_of(layout, collections, name)
         is_link = name == layout.link
         shape = collections.shapes[layout.placement.root if is_link else name]
+        #: Bytes at the end of a document that are not the source's: the counter of a link.
+        self._tail = 8 + 1 if is_link else 0
         code = _Code()
         variables: dict[str, list[str]] = {}
         for number, column in enumerate(columns):
@@ -410,6 +413,10 @@ class RowPacker:
         digest = row_digest_expression(texts)
         ordinal = f"(row_number() OVER (PARTITION BY {digest}) - 1)::int4"
         self.expressions += [digest, ordinal]
+
+    def content(self, document: bytes) -> bytes:
+        """Return what of a document is the source's: all but the counter of a link."""
+        return document[: -self._tail] if self._tail else document
 
     def batches(self, rows: Iterator[Sequence[Any]], most: int) -> Iterator[Batch]:
         """Yield the documents of rows in batches.
@@ -494,3 +501,22 @@ def _compiled(code: _Code, row: Sequence[str], body: str) -> _Pack:
     exec("\n".join(lines), namespace)  # noqa: S102
     pack: _Pack = namespace["pack"]
     return pack
+
+
+#: Bytes of a value by the code of its type, where they are always as many.
+_SIZES = {0x01: 8, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x12: 8, 0x13: 16}
+#: Bytes besides its length that a value of these types has.
+_LENGTHS = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5}
+_VALUE = 4 + len(_header(0, "_id"))
+
+
+def identity(document: bytes) -> bytes:
+    """Return a BSON document of nothing but the ``_id`` of another one, where it stands first."""
+    kind = document[4]
+    size = _SIZES.get(kind)
+    if size is None:
+        if kind not in _LENGTHS:
+            return bson.encode({"_id": RawBSONDocument(document, VERIFY_OPTIONS)["_id"]})
+        size = _LENGTHS[kind] + int.from_bytes(document[_VALUE : _VALUE + 4], "little")
+    end = _VALUE + size
+    return b"%b%b\0" % (_int32(end + 1), document[4:end])

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from toolkit.digest import Digest, DigestForm
 from toolkit.journal import Chunk
 from toolkit.refusal import Offender
 
@@ -34,6 +35,17 @@ class SourceReader(Protocol):
 
         With ``first``, so many in the order of the key, and the key's columns as text in front.
         """
+        ...
+
+    def digests(
+        self,
+        connection: Any,
+        name: str,
+        canonical: Sequence[str],
+        form: DigestForm,
+        chunks: Sequence[Chunk] | None = None,
+    ) -> dict[str | None, Digest]:
+        """Return the digest of the rows of chunks per region."""
         ...
 
     def has_long_values(self, connection: Any, name: str) -> bool:

@@ -213,18 +213,29 @@ class Store:
     def reopen(self, session: ClientSession, chunks: Sequence[Chunk], epoch: int) -> None:
         """Note that chunks have to be copied again, in a transaction that :meth:`fence_run` began.
 
+        How many rows they had is kept: so many documents may be there until they are copied.
+
         Args:
             session: in the transaction.
-            chunks: copied or not.
+            chunks: that are noted as copied.
             epoch: of the run, which is to copy them.
         """
         for start in range(0, len(chunks), _BATCH):
             ids = [self._chunk_id(chunk) for chunk in chunks[start : start + _BATCH]]
             self._chunks.update_many(
                 {"_id": {"$in": ids}},
-                {"$set": {"rows": None, "finished_at": None, "epoch": epoch}},
+                [{"$set": {"had": "$rows", "rows": None, "finished_at": None, "epoch": epoch}}],
                 session=session,
             )
+
+    def left(self) -> dict[str, int]:
+        """Return how many documents may be there, by table, of chunks to be copied again."""
+        found = self._chunks.find({"_id.target": self.target, "rows": None, "had": {"$gt": 0}})
+        left: dict[str, int] = {}
+        for document in found:
+            table = document["_id"]["table"]
+            left[table] = left.get(table, 0) + document["had"]
+        return left
 
     def advance(self, state: State, epoch: int) -> None:
         """Note that the migration has come further.

@@ -25,12 +25,13 @@ from toolkit.journal import (
     State,
 )
 from toolkit.layout import Layout
-from toolkit.mongo import invariants, load
+from toolkit.mongo import invariants, load, stale
 from toolkit.mongo.audit import Audit, audits
 from toolkit.mongo.copy import CHUNK_ROWS, Copier, Worker, resumable
 from toolkit.mongo.digest import Cells, places
 from toolkit.mongo.layout import collections
 from toolkit.mongo.lock import LEASE, Lock
+from toolkit.mongo.packing import RowPacker
 from toolkit.mongo.readers import Readers
 from toolkit.mongo.record import RecordMd5
 from toolkit.mongo.refusals import refused_values
@@ -196,15 +197,46 @@ class MongoTarget:
         *,
         repair: bool = False,
     ) -> Stale:
-        """Compare what is copied with the source's snapshot; write nothing."""
-        return Stale()
+        """Compare what is copied with the source's snapshot; write nothing.
 
-    def take_out(self, stale: Stale, run: Run) -> None:
-        """Delete what :meth:`stale` found."""
+        Raises:
+            Refused: a table holds more documents than were copied.
+        """
+        form = self.digest_form(connection)
+        by_table: dict[str, dict[Chunk, int | None]] = {}
+        for chunk, rows in self.chunks():
+            by_table.setdefault(chunk.table, {})[chunk] = rows
+        with self._open("compare what is copied") as session:
+            database, left = session.database(self._name), Store(session, self._name).left()
+            comparison = stale.Comparison(source, connection, self, database, form, repair)
+            found = []
+            for name, copied in by_table.items():
+                progress(name)
+                packer = RowPacker(self._layout, self._collections, name)
+                found.append(comparison.table(packer, name, copied, left.get(name, 0)))
+        return Stale(
+            tuple(chunk for one in found for chunk in one.chunks),
+            tuple(wrong for one in found for wrong in one.rows),
+        )
+
+    def take_out(self, stale_: Stale, run: Run) -> None:
+        """Note the chunks that :meth:`stale` found as not copied, and delete the documents.
+
+        Those of the chunks' documents that are right stay where they are.
+        """
+        with (
+            connect(self._url) as session,
+            resumable("removing what is not the source's"),
+            session.client.start_session() as writing,
+        ):
+            store = Store(session, self._name)
+            store.enlist(writing, run)
+            stale.take_out(writing, session.database(self._name), store, stale_, run)
 
     def prepare(self, run: Run) -> None:
         """Take the indexes out of the way."""
         with connect(self._url) as session, resumable("dropping indexes"):
+            Store(session, self._name).advance(State.copying, run.epoch)
             load.drop_indexes(session.database(self._name), self._collections)
 
     @contextmanager
@@ -221,6 +253,14 @@ class MongoTarget:
         with connect(self._url) as session, resumable("finishing the migration"):
             database, store = session.database(self._name), Store(session, self._name)
             if run.state is State.copying:
+                with session.client.start_session() as writing:
+                    store.enlist(writing, run)
+                    load.empty_key_collections(
+                        writing,
+                        database,
+                        self._collections,
+                        lambda: store.fence_run(writing, run.epoch),
+                    )
                 load.fill_key_collections(database, self._collections, progress)
                 store.advance(State.copied, run.epoch)
             load.create_indexes(database, self._collections, progress)
