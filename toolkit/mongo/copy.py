@@ -8,13 +8,13 @@ is split at a key: what is copied becomes a chunk of its own, in the transaction
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
-import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo import errors
 from pymongo.client_session import ClientSession
@@ -24,7 +24,7 @@ from toolkit.journal import Chunk, Run
 from toolkit.layout import Layout
 from toolkit.mongo.digest import Cells
 from toolkit.mongo.layout import CollectionsLayout
-from toolkit.mongo.packing import Batch, RowPacker
+from toolkit.mongo.packing import Batch, RowPacker, identity
 from toolkit.mongo.removal import empty
 from toolkit.mongo.session import MongoSession, reason
 from toolkit.mongo.source import SourceReader
@@ -81,6 +81,7 @@ class Copier:
     ) -> None:
         self.source = source
         self.client = session.client
+        self.patience = session.patience
         self.database = session.database(database)
         self.layout = layout
         self.collections = collections
@@ -247,6 +248,7 @@ class Worker:
         transact(
             self._session,
             lambda: self._store.checkpoint(self._session, chunk, self._epoch, rows),
+            self._copier.patience,
         )
         return rows
 
@@ -272,7 +274,7 @@ class Worker:
 
         while True:
             try:
-                return transact(self._session, write)
+                return transact(self._session, write, self._copier.patience)
             except errors.OperationFailure as error:
                 if error.code == _DUPLICATE_KEY and not compare:
                     # Documents are there that no checkpoint knows: right ones are kept.
@@ -305,7 +307,9 @@ class Worker:
         def begin(batch: Batch) -> None:
             settle()
             if batch.size < _LARGE:
-                pending.append(self._inserter.submit(send, batch))
+                # The driver's time limit is this thread's, unless it is handed on.
+                context = contextvars.copy_context()
+                pending.append(self._inserter.submit(context.run, send, batch))
             else:
                 with self._copier.large:
                     send(batch)
@@ -349,17 +353,16 @@ class Worker:
         copier = self._copier
         raw = copier.database[collection].with_options(VERIFY_OPTIONS)
         keys = [RawBSONDocument(one.raw, VERIFY_OPTIONS)["_id"] for one in documents]
-        present: dict[bytes, bytes] = {
-            bson.encode({"_id": found["_id"]}): found.raw
-            for found in raw.find({"_id": {"$in": keys}}, session=self._session)
-        }
+        there = raw.find({"_id": {"$in": keys}}, session=self._session)
+        present = {identity(bytes(found.raw)): bytes(found.raw) for found in there}
         missing, differing = [], []
         content = self._packer(table).content
-        for key, document in zip(keys, documents, strict=True):
-            found = present.get(bson.encode({"_id": key}))
+        for document in documents:
+            data = bytes(document.raw)
+            found = present.get(identity(data))
             if found is None:
                 missing.append(document)
-            elif content(found) != content(bytes(document.raw)):
+            elif content(found) != content(data):
                 differing.append(document)
         if differing:
             cells = Cells(copier.layout, copier.collections, table)

@@ -8,24 +8,29 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+import pymongo
 from pymongo import errors
 from pymongo.client_session import ClientSession
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-#: Seconds for which a transaction is begun again, or its commit asked for.
-PATIENCE = 30.0
+#: Seconds that a transaction may be tried for, its repetitions included.
+PATIENCE = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 1.0
+_TO_ABORT = 2.0
 
 _Result = TypeVar("_Result")
 
 
-def transact(session: ClientSession, write: Callable[[], _Result]) -> _Result:
+def transact(
+    session: ClientSession, write: Callable[[], _Result], patience: float = PATIENCE
+) -> _Result:
     """Run ``write`` in a transaction: snapshot reads, confirmed by a majority.
 
     Args:
         session: without a transaction; nobody else uses it meanwhile.
         write: what is done; called again where the whole has to be repeated.
+        patience: seconds, its repetitions and the time to find a primary included.
 
     Returns:
         What ``write`` returned.
@@ -34,13 +39,15 @@ def transact(session: ClientSession, write: Callable[[], _Result]) -> _Result:
         PyMongoError: the server refused it, or did not recover in time. Whether the last commit
             happened is then not known: the journal tells.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     pause = _FIRST_PAUSE
     while True:
         try:
-            session.start_transaction(ReadConcern("snapshot"), WriteConcern("majority"))
-            result = write()
-            _commit(session, deadline)
+            # Without a limit of ours the driver waits for an answer that never comes.
+            with pymongo.timeout(max(0.1, deadline - time.monotonic())):
+                session.start_transaction(ReadConcern("snapshot"), WriteConcern("majority"))
+                result = write()
+                _commit(session, deadline)
             return result
         except errors.PyMongoError as error:
             _abort(session)
@@ -70,5 +77,5 @@ def _commit(session: ClientSession, deadline: float) -> None:
 def _abort(session: ClientSession) -> None:
     if session.in_transaction:
         # It ends by itself where the server cannot be told.
-        with suppress(errors.PyMongoError):
+        with suppress(errors.PyMongoError), pymongo.timeout(_TO_ABORT):
             session.abort_transaction()

@@ -332,8 +332,6 @@ class Source:
             items = [f"t.{ddl.quote(column)}::text" for column in columns] + items
             order = ", ".join(f"t.{ddl.quote(column)}" for column in columns)
             tail = f" ORDER BY {order} LIMIT {first:d}"
-        # Few rows are joined by index, whatever the order in which the joins are written.
-        connection.execute("SET LOCAL join_collapse_limit = DEFAULT")
         statement = self.select(name, items, None if chunk is None else [chunk]) + tail
         yield from self._streamed(connection, statement, at_once)
 
@@ -343,26 +341,23 @@ class Source:
         Where none is, a row fits one page of 8 kB, compressed.
         """
         table = ddl.literal(self.query.table(self.query.source_table(name)))
-        row = connection.execute(
-            "SELECT coalesce(sum(pg_relation_size(nullif(c.reltoastrelid, 0))), 0) > 0 "
-            f"FROM pg_class AS c WHERE c.oid = {table}::regclass "
-            f"OR c.oid IN (SELECT relid FROM pg_partition_tree({table}::regclass))"
-        ).fetchone()
+        with _reading():
+            row = connection.execute(
+                "SELECT coalesce(sum(pg_relation_size(nullif(c.reltoastrelid, 0))), 0) > 0 "
+                f"FROM pg_class AS c WHERE c.oid = {table}::regclass "
+                f"OR c.oid IN (SELECT relid FROM pg_partition_tree({table}::regclass))"
+            ).fetchone()
         return row != (False,)
 
     def _streamed(
         self, connection: session.Connection, statement: str, at_once: int
     ) -> Generator[tuple[object, ...]]:
         size = at_once if psycopg.capabilities.has_stream_chunked() else 1
-        try:
-            # The savepoint outlives a query that is stopped early, and the snapshot with it.
-            with connection.transaction(), connection.cursor(binary=True) as cursor:
-                yield from cursor.stream(statement, size=size)
-        except psycopg.Error as error:
-            raise Interrupted(
-                f"reading the source stopped: {session.first_line(error)}",
-                hint="run the same command again: it goes on with what is missing",
-            ) from None
+        # The savepoint outlives a query that is stopped early, and the snapshot with it.
+        with _reading(), connection.transaction(), connection.cursor(binary=True) as cursor:
+            # Few rows are joined by index, whatever the order in which the joins are written.
+            cursor.execute("SET LOCAL join_collapse_limit = DEFAULT")
+            yield from cursor.stream(statement, size=size)
 
     def count(self, connection: session.Connection, name: str) -> int:
         """Return how many rows a table has, those in quarantine included."""
@@ -617,6 +612,18 @@ class Source:
         columns = order_columns(self.layout, key)
         shown = " || ', ' || ".join(f"t.{ddl.quote(column)}::text" for column in columns)
         return shown or "t.ctid::text"
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Say that the run can be resumed where the source fails."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise Interrupted(
+            f"reading the source stopped: {session.first_line(error)}",
+            hint="run the same command again: it goes on with what is missing",
+        ) from None
 
 
 @contextmanager
