@@ -12,7 +12,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from bson.raw_bson import RawBSONDocument
@@ -89,8 +89,10 @@ class Copier:
         self.store = Store(session, database)
         #: Tables whose chunks do not fit one transaction, and the bytes that do.
         self.fitting: dict[str, int] = {}
-        #: Held while a document of several megabytes is sent: one at a time in all of this process.
-        self.large = threading.Lock()
+        #: Held while a document of several megabytes is read or sent: one at a time in all of this
+        #: process, once it is known which tables have some.
+        self.large = threading.RLock()
+        self.large_in: set[str] = set()
         #: Whether the validators are passed by. What they would say is looked up by the audit, and
         #: every document is made by one function. It takes a privilege.
         self.bypass = True
@@ -187,8 +189,10 @@ class Worker:
         rest: Chunk | None = chunk
         total, most = 0, CHUNK_ROWS
         while rest is not None:
+            alone = self._copier.large if chunk.table in self._copier.large_in else nullcontext()
             try:
-                rows, rest = self._part(rest, most)
+                with alone:
+                    rows, rest = self._part(rest, most)
             except _TooLargeError as error:
                 self._copier.fitting[chunk.table] = error.fitting
                 continue
@@ -268,7 +272,7 @@ class Worker:
 
         def write() -> _Noted:
             fence()
-            with self._sending(insert) as sending:
+            with self._sending(chunk.table, insert) as sending:
                 sent = send(sending)
             return note(sent)
 
@@ -300,7 +304,7 @@ class Worker:
         return lambda: self._store.fence(self._session, chunk, self._epoch)
 
     @contextmanager
-    def _sending(self, send: _Insert) -> Iterator[_Insert]:
+    def _sending(self, table: str, send: _Insert) -> Iterator[_Insert]:
         """Yield what sends a batch while the caller goes on; at the end all are sent."""
         pending: list[Future[None]] = []
 
@@ -311,6 +315,7 @@ class Worker:
                 context = contextvars.copy_context()
                 pending.append(self._inserter.submit(context.run, send, batch))
             else:
+                self._copier.large_in.add(table)
                 with self._copier.large:
                     send(batch)
 
