@@ -207,7 +207,7 @@ class MongoTarget:
         by_table: dict[str, dict[Chunk, int | None]] = {}
         for chunk, rows in self.chunks():
             by_table.setdefault(chunk.table, {})[chunk] = rows
-        with self._open("compare what is copied") as session:
+        with self.reading(self._workers), self._open("compare what is copied") as session:
             database, left = session.database(self._name), Store(session, self._name).left()
             comparison = stale.Comparison(source, connection, self, database, form, repair)
             found = []
