@@ -80,6 +80,7 @@ class MongoTarget:
         self._server = layout.topology.server(self.backend)
         self._lease = lease
         self._patience = project.file.migrate.answer_timeout
+        self._workers = project.file.migrate.workers
         self._session: MongoSession | None = None
         self._readers: Readers | None = None
         self._scanned: dict[str, Scanned] = {}
