@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from bson.binary import Binary
 from bson.codec_options import CodecOptions
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 from psycopg import sql
-from pymongo import MongoClient
+from pymongo import MongoClient, errors
 from pymongo.database import Database
 
 from tests.live.journey import JOURNAL, Journey, mongo_database, write
@@ -22,11 +25,17 @@ from tests.live.support import database
 from tests.live.test_mongo_types import CARRIED, REFUSED
 from toolkit.errors import Interrupted, LockNotObtained, Refused
 from toolkit.findings import Code
-from toolkit.journal import Run, State
+from toolkit.journal import Chunk, Run, State, in_order
 from toolkit.layout import Layout
 from toolkit.migrate import engine, verification
 from toolkit.migrate.progress import Progress, Watcher
+from toolkit.mongo import copy, load, stale
+from toolkit.mongo.copy import Worker
+from toolkit.mongo.packing import Batch
+from toolkit.mongo.shape import row_digest
+from toolkit.mongo.store import Store
 from toolkit.mongo.target import MongoTarget
+from toolkit.mongo.types import VERIFY_OPTIONS
 from toolkit.postgres.source import Source
 
 #: Nine clients, odd ones in ``eu``, even ones in ``na``.
@@ -114,10 +123,24 @@ class Shop:
     def target(self) -> MongoTarget:
         return MongoTarget(self.journey.mongo, self.layout, self.project)
 
-    def migrate(self, target: MongoTarget | None = None) -> engine.Outcome:
+    def migrate(self, target: MongoTarget | None = None, *, repair: bool = False) -> engine.Outcome:
         return engine.migrate(
-            self.source, target or self.target, self.layout, self.project, Progress(Watcher())
+            self.source,
+            target or self.target,
+            self.layout,
+            self.project,
+            Progress(Watcher()),
+            repair=repair,
         )
+
+    def begin(self, target: MongoTarget) -> Run:
+        """Note the start of a migration that has copied nothing yet."""
+        plan = engine.dry_run(self.source, target, self.layout, self.project)
+        return target.begin(plan.decisions, plan.chunks)
+
+    def chunk(self, table: str) -> Chunk:
+        """Return the first chunk of a table."""
+        return next(chunk for chunk, _ in self.target.chunks() if chunk.table == table)
 
     def verify(self) -> verification.Verdict:
         return verification.verify(self.source, self.target, self.layout, self.project)
@@ -198,10 +221,12 @@ def test_everything_is_copied_once_and_equal(fresh: Shop) -> None:
 
     before = fresh.everything()
     again = fresh.migrate()
-    assert again.copied == {}
+    assert not any(again.copied.values())
     assert again.already == outcome.copied
     assert fresh.everything() == before
-    assert fresh.target.run() == Run(State.finished, fresh.project.fingerprint(), 2)
+    run = fresh.target.run()
+    assert run is not None
+    assert (run.state, run.epoch) == (State.finished, 2)
 
 
 def test_every_type(postgres_url: str, mongo_url: str, tmp_path: Path) -> None:
@@ -265,9 +290,7 @@ def test_a_chunk_that_was_copied_in_part_is_copied_again(fresh: Shop) -> None:
 
 def test_another_document_under_the_same_key_stops_the_copy(fresh: Shop) -> None:
     target = fresh.target
-    with fresh.source.open() as source, source.reader() as connection:
-        plan = engine.forecast(source, connection, target, fresh.layout, fresh.project)
-    target.begin(fresh.project.fingerprint(), plan.chunks)
+    fresh.begin(target)
     fresh.data["product"].insert_one({"_id": "tea", "price": Decimal128("1.51")})
     with pytest.raises(Interrupted) as caught:
         fresh.migrate()
@@ -281,12 +304,10 @@ def test_another_document_under_the_same_key_stops_the_copy(fresh: Shop) -> None
 def test_a_run_that_was_overtaken_writes_nothing(fresh: Shop) -> None:
     target = fresh.target
     with fresh.source.open() as source:
-        with source.reader() as connection:
-            plan = engine.forecast(source, connection, target, fresh.layout, fresh.project)
-        first = target.begin(fresh.project.fingerprint(), plan.chunks)
-        (chunk, *_) = [one for one in plan.chunks if one.table == "client"]
+        first = fresh.begin(target)
+        chunk = fresh.chunk("client")
         with target.workers(source, first) as open_worker, open_worker() as worker:
-            second = target.resume(fresh.project.fingerprint())
+            second = target.resume()
             assert (first.epoch, second.epoch) == (1, 2)
             before = fresh.everything()
             with pytest.raises(LockNotObtained):
@@ -303,25 +324,21 @@ def test_a_run_that_was_overtaken_writes_nothing(fresh: Shop) -> None:
 def test_a_reader_that_is_terminated_can_be_resumed(fresh: Shop) -> None:
     target = fresh.target
     with fresh.source.open() as source:
-        with source.reader() as connection:
-            plan = engine.forecast(source, connection, target, fresh.layout, fresh.project)
-        run = target.begin(fresh.project.fingerprint(), plan.chunks)
+        run = fresh.begin(target)
         with target.workers(source, run) as open_worker, open_worker() as worker:
             fresh.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND application_name = 'regionkit'"
             )
             with pytest.raises(Interrupted):
-                worker.copy(plan.chunks[0])
+                worker.copy(fresh.chunk("product"))
     fresh.migrate()
     assert fresh.verify().equal
 
 
 def test_a_transaction_that_a_killed_run_left_open_is_ended(fresh: Shop) -> None:
     target = fresh.target
-    with fresh.source.open() as source, source.reader() as connection:
-        plan = engine.forecast(source, connection, target, fresh.layout, fresh.project)
-    target.begin(fresh.project.fingerprint(), plan.chunks)
+    fresh.begin(target)
     with (
         MongoClient[dict[str, Any]](fresh.journey.mongo) as client,
         client.start_session() as session,
@@ -347,7 +364,7 @@ def test_two_migrations_at_once(fresh: Shop) -> None:
 
 
 def test_another_configuration_does_not_resume(fresh: Shop) -> None:
-    fresh.target.begin("of another configuration", [])
+    fresh.target.begin({"root": "of another configuration"}, [])
     with pytest.raises(Refused, match="another configuration"):
         fresh.migrate()
 
@@ -362,12 +379,235 @@ def test_forget(fresh: Shop) -> None:
 
 
 def test_a_key_in_two_regions_stops_the_finish(fresh: Shop) -> None:
-    fresh.execute("ALTER TABLE client DROP CONSTRAINT client_email_key")
-    fresh.execute("UPDATE client SET email = 'c1@example.org' WHERE id = 2")
+    fresh.migrate()
+    fresh.data["client_na"].update_one({"_id": 2}, {"$set": {"email": "c1@example.org"}})
+    target = fresh.target
+    run = target.resume()
+    target.prepare(run)
     with pytest.raises(Interrupted) as caught:
-        fresh.migrate()
+        target.finish(replace(run, state=State.copying), lambda _: None)
     assert caught.value.details == ("c1@example.org",)
-    assert fresh.target.run() == Run(State.copying, fresh.project.fingerprint(), 1)
+    stopped = target.run()
+    assert stopped is not None
+    assert (stopped.state, stopped.epoch) == (State.copying, 2)
+
+
+def test_a_chunk_and_its_checkpoint_are_both_there_or_neither(
+    fresh: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise Interrupted("stopped")
+
+    with monkeypatch.context() as here, pytest.raises(Interrupted, match="stopped"):
+        here.setattr(Store, "checkpoint", stop)
+        fresh.migrate()
+    assert all(rows is None for _, rows in fresh.target.chunks())
+    left = {name for name, those in fresh.everything().items() if those} - {"system.views"}
+    # A table without a key is several transactions; what they left is removed before the next.
+    assert left <= {"region", "note_eu", "note_na"}
+    fresh.migrate()
+    assert fresh.verify().equal
+
+
+@pytest.fixture
+def wide(postgres_url: str, mongo_url: str, tmp_path: Path) -> Iterator[Shop]:
+    """Forty clients of 1.4 MB each in chunks of 20, and as many rows without a key."""
+    schema = (
+        "CREATE SCHEMA shop; SET search_path = shop;"
+        "CREATE TABLE client (id text PRIMARY KEY, country text, said text);"
+        "CREATE TABLE note (client_id text NOT NULL REFERENCES client, said text);"
+        "INSERT INTO client SELECT 'k' || n, (ARRAY['us', 'de'])[n % 2 + 1], "
+        "repeat('x', 1400000) FROM generate_series(1, 40) n;"
+        "INSERT INTO note SELECT id, said FROM client;"
+    )
+    toml = PLAIN_TOML.replace("chunk_rows = 4", "chunk_rows = 20")
+    with shop(postgres_url, mongo_url, tmp_path, schema, toml) as made:
+        yield made
+
+
+def test_a_chunk_that_fits_no_transaction_is_split(wide: Shop) -> None:
+    outcome = wide.migrate()
+    assert outcome.copied == {"client": 40, "client_region": 40, "note": 40}
+    journaled = {chunk: rows for chunk, rows in wide.target.chunks() if chunk.table == "client"}
+    ordered = in_order(journaled)
+    # 16 MB hold twelve clients.
+    assert [journaled[chunk] for chunk in ordered] == [12, 8, 12, 8]
+    assert len({chunk.number for chunk in ordered}) == 4
+    assert [chunk.number for chunk in ordered if chunk.number < 1_000_000] == [0, 1]
+    assert wide.verify().equal
+    again = wide.migrate()
+    assert not any(again.copied.values())
+    assert again.already == outcome.copied
+
+
+def test_what_is_left_of_a_split_chunk_is_copied_by_the_next_run(
+    wide: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = Store.split
+
+    def split_and_stop(*arguments: Any) -> None:
+        split(*arguments)
+        raise Interrupted("stopped")
+
+    def note_and_stop(self: Worker, *arguments: Any) -> Any:
+        part(self, *arguments)
+        raise Interrupted("stopped")
+
+    part = Worker._part
+    for name, owner, instead in (
+        ("split", Store, split_and_stop),
+        ("_part", Worker, note_and_stop),
+    ):
+        with monkeypatch.context() as here, pytest.raises(Interrupted, match="stopped"):
+            here.setattr(owner, name, instead)
+            wide.migrate()
+        rows = [rows for chunk, rows in wide.target.chunks() if chunk.table == "client"]
+        # Nothing of a part whose transaction did not commit; all of one whose did.
+        assert rows.count(12) == (0 if owner is Store else len(rows) - 2)
+    assert 12 in rows
+    wide.migrate()
+    assert wide.verify().equal
+    assert sum(rows or 0 for chunk, rows in wide.target.chunks() if chunk.table == "client") == 40
+
+
+def test_a_transaction_that_the_server_finds_too_large_is_made_smaller(
+    fresh: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's own limit depends on its cache: here it is what two documents need."""
+    refused = 0
+    most = 2
+    insert = Worker._insert
+
+    def insert_few(self: Worker, table: str, batch: Batch, *, compare: bool) -> None:
+        nonlocal refused
+        if batch.rows > most:
+            refused += 1
+            raise errors.OperationFailure("transaction is too large", 388)
+        insert(self, table, batch, compare=compare)
+
+    monkeypatch.setattr(Worker, "_insert", insert_few)
+    monkeypatch.setattr(copy, "_LEAST", 1)
+    fresh.migrate()
+    assert refused
+    assert fresh.verify().equal
+    most = 0
+    fresh.execute("UPDATE client SET mood = 'Ok'")
+    with pytest.raises(Interrupted, match="does not fit a transaction"):
+        fresh.migrate()
+
+
+def test_equal_rows_without_a_key_are_numbered_as_ever(copied: Shop) -> None:
+    shape = copied.target._collections.shapes["note"]
+    for name in ("note_eu", "note_na"):
+        numbers: dict[str, list[int]] = {}
+        for document in copied.data[name].with_options(VERIFY_OPTIONS).find():
+            digest = row_digest(shape.canonical(document))
+            assert document["_id"]["digest"] == digest
+            numbers.setdefault(digest, []).append(document["_id"]["ordinal"])
+        assert {tuple(sorted(each)) for each in numbers.values()} == {(0, 1), (0,)}
+
+
+# What has changed -------------------------------------------------------------------------------
+
+#: So that a change is a small share of a table.
+MORE = "INSERT INTO transfer SELECT md5(n::text)::uuid, n % 9 + 1 FROM generate_series(10, 99) n"
+
+CHANGE = """
+UPDATE client SET mood = 'Ok' WHERE id = 3;
+UPDATE "$odd.name" SET "select" = 'y';
+DELETE FROM transfer WHERE payer = 4 AND payee = 5;
+UPDATE transfer SET payee = 1 WHERE payer = 3 AND payee = 4;
+INSERT INTO transfer VALUES (md5('new')::uuid, 2, 3);
+DELETE FROM note WHERE client_id = 5 AND said IS NULL;
+UPDATE visit SET at = at + interval '1 h', place = NULL WHERE client_id = 1 AND NOT EXISTS (
+  SELECT FROM visit_note n WHERE n.client_id = 1);
+UPDATE product SET price = 8 WHERE code = 'cup';
+"""
+
+
+def _stop(*_: object, **__: object) -> None:
+    raise Interrupted("stopped")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (stale, "take_out"),
+        (stale, "transact"),
+        (stale, "remove"),
+        (stale, "empty"),
+        (engine, "copy_all"),
+        (load, "fill_key_collections"),
+        (load, "create_indexes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_wherever_a_rerun_stops_the_next_one_brings_the_changes_in(
+    fresh: Shop, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    fresh.execute(MORE)
+    fresh.migrate()
+    fresh.data["client_region"].update_many({}, {"$inc": {"epoch": 7}})
+    fresh.execute(CHANGE)
+    assert not fresh.verify().equal
+    with monkeypatch.context() as here, pytest.raises(Interrupted, match="stopped"):
+        here.setattr(owner, name, _stop)
+        fresh.migrate()
+    fresh.migrate()
+    assert fresh.verify().equal
+    chunks: dict[str, int] = {}
+    for chunk, rows in fresh.target.chunks():
+        chunks[chunk.table] = chunks.get(chunk.table, 0) + (rows or 0)
+    assert chunks["transfer"] == 99
+    assert chunks["note"] == 26
+    # The counter of a client is the application's.
+    assert fresh.data["client_region"].count_documents({"epoch": 7}) == 9
+    before = fresh.everything()
+    assert not any(fresh.migrate().copied.values())
+    assert fresh.everything() == before
+
+
+def test_only_what_differs_is_copied_again(fresh: Shop) -> None:
+    fresh.execute(MORE)
+    fresh.migrate()
+    fresh.execute("UPDATE transfer SET payee = 1 WHERE payer = 3 AND payee = 4")
+    fresh.execute("DELETE FROM transfer WHERE payer = 7 AND payee = 8")
+    with fresh.source.open() as source, source.reader() as reader:
+        found = fresh.target.stale(source, reader, lambda _: None)
+    assert {chunk.table for chunk in found.chunks} == {"transfer"}
+    assert len(found.chunks) == 2
+    assert sorted((one.collection, len(one.ids)) for one in found.rows) == [("transfer_eu", 2)]
+    assert fresh.migrate().copied["transfer"] == 7
+    assert fresh.verify().equal
+
+
+def test_documents_of_somebody_else_are_refused_or_taken_out_on_request(fresh: Shop) -> None:
+    fresh.migrate()
+    stranger = fresh.data["transfer_eu"].find_one({"payer": 3})
+    assert stranger is not None
+    fresh.data["transfer_eu"].insert_one({**stranger, "_id": Binary.from_uuid(uuid.uuid4())})
+    before = fresh.everything()
+    with pytest.raises(Refused, match=r"holds 1 document\(s\) that no migration copied"):
+        fresh.migrate()
+    assert fresh.everything() == before
+    fresh.migrate(repair=True)
+    assert fresh.verify().equal
+
+
+def test_a_run_that_was_overtaken_takes_nothing_out(fresh: Shop) -> None:
+    fresh.migrate()
+    fresh.execute(CHANGE)
+    target = fresh.target
+    with fresh.source.open() as source, source.reader() as reader:
+        first = target.resume()
+        found = target.stale(source, reader, lambda _: None)
+    target.resume()
+    before, chunks = fresh.everything(), target.chunks()
+    with pytest.raises(LockNotObtained):
+        target.take_out(found, first)
+    with pytest.raises(LockNotObtained):
+        target.prepare(first)
+    assert (fresh.everything(), target.chunks()) == (before, chunks)
 
 
 # Refusals ---------------------------------------------------------------------------------------
@@ -411,9 +651,8 @@ def test_values_that_bson_cannot_hold_are_refused_with_every_key(
         assert made.target.run() is None
         assert made.data["typed_eu"].count_documents({}) == 0
         plan = engine.dry_run(made.source, made.target, made.layout, made.project)
-        found = {one.detail.partition(":")[0]: sorted(one.keys) for one in plan.values}
+        found = {one.reason.partition(":")[0]: sorted(one.keys) for one in plan.refusals}
         assert found == {column: sorted(keys) for column, keys in wanted.items()}
-        assert {one.code for one in plan.values} == {Code.value_refused}
 
 
 def test_a_document_that_is_too_large_is_refused(
@@ -428,8 +667,8 @@ def test_a_document_that_is_too_large_is_refused(
     )
     with shop(postgres_url, mongo_url, tmp_path, schema, PLAIN_TOML) as made:
         plan = engine.dry_run(made.source, made.target, made.layout, made.project)
-        (finding,) = plan.values
-        assert (finding.code, finding.keys) == (Code.value_refused, ("1", "3"))
+        (refusal,) = plan.refusals
+        assert refusal.keys == ("1", "3")
         made.execute("DELETE FROM client WHERE id <> 2")
         made.migrate()
         assert made.verify().equal

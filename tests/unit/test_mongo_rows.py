@@ -1,78 +1,17 @@
-"""From rows to documents: the shortcuts for columns say what each type itself says."""
+"""From rows to documents."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from toolkit.layout import Layout, decide
-from toolkit.mongo.columns import column_encoder
 from toolkit.mongo.layout import collections
 from toolkit.mongo.rows import RowEncoder
-from toolkit.mongo.types import ValueRefused, bson_type
 from toolkit.placement import Statement, infer
 from toolkit.topology import Region, Topology
-from toolkit.types import parse
-
-
-def _plain(number: Decimal) -> str:
-    return format(number, "f")
-
-
-NUMBERS = st.one_of(
-    st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-(10**18)).map(_plain),
-    st.integers(-(10**34) + 1, 10**34 - 1).map(str),
-    st.sampled_from(["NaN", "Infinity", "-Infinity", "0", "0.00", "0.000001", "1" + "0" * 40]),
-)
-SIGNED_64 = st.integers(-(2**63), 2**63 - 1)
-
-#: Type to what the driver returns for a value.
-READ: dict[str, st.SearchStrategy[Any]] = {
-    "integer": st.integers(-(2**31), 2**31 - 1),
-    "bigint": SIGNED_64,
-    "numeric": NUMBERS.filter(lambda text: not text.startswith("-0") or text.strip("-0.")),
-    "boolean": st.booleans(),
-    "text": st.text(),
-    "uuid": st.binary(min_size=16, max_size=16),
-    "double precision": st.floats(),
-    "timestamp with time zone": st.integers(-(2**62), 2**62).map(lambda n: struct.pack(">q", n)),
-    "date": st.integers(-(10**6), 10**6).map(lambda n: struct.pack(">i", n)),
-    "jsonb": st.sampled_from(['{"a": 1}', "[1.50]", '""']),
-}
-
-
-@pytest.mark.parametrize("name", READ)
-def test_columns_are_encoded_as_cells_are(name: str) -> None:
-    carried = bson_type(parse(name))
-
-    @given(st.lists(st.one_of(st.none(), READ[name]), min_size=1))
-    def check(values: Sequence[Any]) -> None:
-        try:
-            cells = [carried.encode((value,)) for value in values]
-        except ValueRefused:
-            with pytest.raises(ValueRefused):
-                column_encoder(carried)([values])
-            return
-        columns = column_encoder(carried)([values])
-        assert repr(list(zip(*columns, strict=True))) == repr(cells)
-
-    check()
-
-
-def test_infinity_is_refused_in_a_column() -> None:
-    carried = bson_type(parse("timestamp"))
-    for moment in (2**63 - 1, -(2**63)):
-        with pytest.raises(ValueRefused):
-            column_encoder(carried)([[struct.pack(">q", 0), struct.pack(">q", moment)]])
-
 
 # Documents --------------------------------------------------------------------------------------
 
@@ -121,7 +60,12 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
 
 
 def documents(name: str) -> dict[str, list[dict[str, Any]]]:
-    return RowEncoder(LAYOUT, COLLECTIONS, name).documents(ROWS[name])
+    encoder = RowEncoder(LAYOUT, COLLECTIONS, name)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for number, row in enumerate(ROWS[name]):
+        region, document = encoder.document(row, ordinal=number)
+        found.setdefault(encoder.places[region], []).append(document)
+    return found
 
 
 def test_documents_go_to_their_collections() -> None:
@@ -145,10 +89,3 @@ def test_documents_go_to_their_collections() -> None:
     first, second = documents("note")["note_eu"]
     assert (first["_id"]["ordinal"], second["_id"]["ordinal"]) == (0, 1)
     assert first["_id"]["digest"] == second["_id"]["digest"]
-
-
-def test_equal_rows_are_counted_over_batches() -> None:
-    encoder = RowEncoder(LAYOUT, COLLECTIONS, "note")
-    for ordinal in range(3):
-        (document,) = encoder.documents([(1, "eu")])["note_eu"]
-        assert document["_id"]["ordinal"] == ordinal

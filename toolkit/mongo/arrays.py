@@ -30,6 +30,7 @@ class Array(BsonType):
     element: BsonType
     bson = ("array",)
     array_like = True
+    unbounded = True
 
     @property
     def suffixes(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -44,6 +44,7 @@ class Json(BsonType):
 
     bson = ("object", "array", "string", "long", "decimal", "bool")
     array_like = True
+    unbounded = True
     refusal = f"{DECIMAL_REFUSAL}; or {_TOO_DEEP}; or {_NULL}"
 
     def not_null(self, path: str) -> Schema:
@@ -66,7 +67,8 @@ class Json(BsonType):
             raise ValueRefused(_TOO_DEEP) from None
         if value is None:
             raise ValueRefused(_NULL)
-        if _containers(value) >= DEPTH:
+        # Mostly there are too few brackets, and nobody has to look how they stand.
+        if values[0].count("{") + values[0].count("[") >= DEPTH and _containers(value) >= DEPTH:
             raise ValueRefused(_TOO_DEEP)
         return (value,)
 

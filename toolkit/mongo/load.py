@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pymongo import errors
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from toolkit.errors import Interrupted, sampled
@@ -14,6 +15,7 @@ from toolkit.mongo import inspect
 from toolkit.mongo.ddl import index_model
 from toolkit.mongo.indexes import FOLDING
 from toolkit.mongo.layout import Collection, CollectionsLayout, KeyCollection
+from toolkit.mongo.removal import empty
 from toolkit.mongo.session import Document, reason
 
 _DUPLICATE_KEY = 11000
@@ -54,6 +56,24 @@ def create_indexes(
         wanted = [one for one in collections.collections() if one.indexes]
         for created in [pool.submit(create, one) for one in wanted]:
             created.result()
+
+
+def empty_key_collections(
+    session: ClientSession,
+    database: Database[Document],
+    collections: CollectionsLayout,
+    fence: Callable[[], object],
+) -> None:
+    """Delete the keys that an earlier run has filled in: the documents may be others now.
+
+    Args:
+        session: without a transaction.
+        database: the target.
+        collections: the layout.
+        fence: raises, in a transaction, if another run has taken over.
+    """
+    for kept in collections.keys.values():
+        empty(session, database[kept.collection.name], fence)
 
 
 def fill_key_collections(

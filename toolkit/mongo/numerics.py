@@ -19,6 +19,13 @@ DIGITS = 34
 _LEAST_EXPONENT = -6176
 _GREATEST_DIGITS = 6145
 
+#: A Decimal128 in BID: the low 64 bits are the digits, if they fit; the high ones the exponent,
+#: with its bias, and the sign.
+BIAS, EXPONENT, SIGN = 6176, 49, 1 << 63
+_BID = struct.Struct("<QQ")
+#: As many characters of a number surely fit the low 64 bits.
+_SHORT = 18
+
 DECIMAL_REFUSAL = "a number with more digits than Decimal128's 34, or beyond its exponents"
 
 
@@ -43,6 +50,8 @@ def exact_decimal(text: str) -> Decimal128:
     Raises:
         ValueRefused: it has too many digits or is out of range.
     """
+    if len(text) <= _SHORT and text[-1].isdigit() and "e" not in text.lower():
+        return _short_decimal(text)
     try:
         value = Decimal128(text)
     except decimal.DecimalException:
@@ -51,6 +60,13 @@ def exact_decimal(text: str) -> Decimal128:
     if decimal_text(value) != text:
         raise ValueRefused(DECIMAL_REFUSAL)
     return value
+
+
+def _short_decimal(text: str) -> Decimal128:
+    whole, _, fraction = text.partition(".")
+    sign = SIGN if text[0] == "-" else 0
+    high = sign | (BIAS - len(fraction)) << EXPONENT
+    return Decimal128.from_bid(_BID.pack(abs(int(whole + fraction)), high))
 
 
 def decimal_refusal(number: str) -> str:

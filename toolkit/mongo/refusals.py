@@ -8,13 +8,11 @@ from typing import Any
 import bson
 
 from toolkit.layout import Layout
-from toolkit.mongo.arrays import Array
-from toolkit.mongo.documents import Json
 from toolkit.mongo.layout import CollectionsLayout
 from toolkit.mongo.rows import RowEncoder
 from toolkit.mongo.shape import DocumentShape, Field
 from toolkit.mongo.source import SourceReader, quoted
-from toolkit.mongo.strings import Bytes, String
+from toolkit.mongo.strings import Bytes
 from toolkit.mongo.values import ValueRefused
 from toolkit.refusal import Offender, Refusal
 
@@ -24,8 +22,6 @@ LARGEST = 16 << 20
 #: Bytes of text from which on a row is encoded in order to be measured. Nothing grows sixteenfold:
 #: the worst is an array of numerics of one digit, two bytes of text and 25 of BSON each.
 _SUSPICIOUS = 1 << 20
-
-_LONG = 1_000
 
 
 def refused_values(
@@ -72,16 +68,14 @@ def refused_values(
 def _too_large(
     source: SourceReader, connection: Any, name: str, encoder: RowEncoder, predicate: str
 ) -> Iterator[Offender]:
-    for batch in source.rows_matching(connection, name, encoder.expressions, predicate):
-        for key, client, *row in batch:
-            try:
-                found = encoder.documents([row])
-            except ValueRefused:
-                # Refused already, by its column.
-                continue
-            document = next(iter(found.values()))[0]
-            if len(bson.encode(document)) > LARGEST:
-                yield Offender(str(key), tuple(client) if client else None)
+    for key, client, *row in source.rows_matching(connection, name, encoder.expressions, predicate):
+        try:
+            _, document = encoder.document(row)
+        except ValueRefused:
+            # Refused already, by its column.
+            continue
+        if len(bson.encode(document)) > LARGEST:
+            yield Offender(str(key), tuple(client) if client else None)
 
 
 def _size(shape: DocumentShape) -> str | None:
@@ -89,7 +83,7 @@ def _size(shape: DocumentShape) -> str | None:
     sizes = [
         f"coalesce(octet_length({_text(field)}), 0)::bigint"
         for field in shape.columns
-        if _unbounded(field)
+        if field.bson.unbounded
     ]
     return f"({' + '.join(sizes)})" if sizes else None
 
@@ -97,10 +91,3 @@ def _size(shape: DocumentShape) -> str | None:
 def _text(field: Field) -> str:
     column = quoted(field.column)
     return column if isinstance(field.bson, Bytes) else f"({column})::text"
-
-
-def _unbounded(field: Field) -> bool:
-    carried = field.bson
-    if isinstance(carried, String):
-        return not carried.labels and (carried.length is None or carried.length > _LONG)
-    return isinstance(carried, (Bytes, Json, Array))

@@ -1,28 +1,24 @@
-"""From rows of the source to documents. Pure."""
+"""From a row of the source to its document, cell by cell: what a document is. Pure.
+
+Copying packs most rows faster, with :mod:`toolkit.mongo.packing`; its bytes are those of these
+documents.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bson.int64 import Int64
 
 from toolkit.layout import Layout
-from toolkit.mongo.columns import column_encoder
 from toolkit.mongo.layout import EPOCH, CollectionsLayout
-from toolkit.mongo.shape import Field, row_digest
+from toolkit.mongo.shape import Field
 from toolkit.mongo.source import quoted
-
-_Columns = Sequence[Sequence[Any]]
-_Document = dict[str, Any]
 
 
 class RowEncoder:
-    """Turns the rows of a table, or of the link, into documents.
-
-    Where there is no primary key it counts equal rows: use one for each chunk, in which all rows
-    of such a table are.
+    """Turns a row of a table, or of the link, into a document.
 
     Args:
         layout: the decisions.
@@ -31,88 +27,63 @@ class RowEncoder:
 
     Attributes:
         expressions: SQL over alias ``t``, for the source.
+        places: the collection of each region; of ``None``, where the table is global.
     """
 
     def __init__(self, layout: Layout, collections: CollectionsLayout, name: str) -> None:
-        self._is_link = name == layout.link
-        self._shape = collections.shapes[layout.placement.root if self._is_link else name]
+        self._link_region = layout.region_column if name == layout.link else None
+        self._shape = collections.shapes[layout.placement.root if self._link_region else name]
         self._fields = fields_of(layout, collections, name)
+        self._widths = [len(field.bson.read_expression("t")) for field in self._fields]
         self.expressions = [
             expression
             for field in self._fields
             for expression in field.bson.read_expression(quoted(field.column))
         ]
-        self._encoders = [
-            (field, len(field.bson.read_expression("t")), column_encoder(field.bson))
-            for field in self._fields
-        ]
-        self._equal: Counter[str] = Counter()
-        if self._is_link:
-            self._names = ["_id", layout.region_column, EPOCH]
-            self._collections = dict.fromkeys(layout.topology.codes, collections.link.name)
-        else:
-            self._names = self._shape.names()
-            self._collections = (
-                dict(collections.regional[name].names) if self._shape.region_field else {}
-            )
-            self._collection = "" if self._shape.region_field else collections.shared[name].name
+        self.places = dict(_places(layout, collections, name))
 
-    def documents(self, rows: Sequence[Sequence[Any]]) -> dict[str, list[_Document]]:
-        """Return the documents of a batch of rows, by the collection they go to.
+    def document(
+        self, row: Sequence[Any], *, ordinal: int = 0
+    ) -> tuple[str | None, dict[str, Any]]:
+        """Return the region of a row, and its document.
 
         Args:
-            rows: the values of ``expressions``, the region unless the table is global, and the
+            row: the values of ``expressions``, the region unless the table is global, and the
                 regions of its foreign references (not for the link).
+            ordinal: where there is no primary key, how many equal rows came before.
 
         Raises:
             ValueRefused: BSON cannot hold a value.
         """
-        columns: _Columns = list(zip(*rows, strict=True))
-        encoded: dict[str, _Columns] = {}
-        place = 0
-        for field, width, encode in self._encoders:
-            encoded[field.column] = encode(columns[place : place + width])
-            place += width
-        values: list[Sequence[Any]] = [self._ids(encoded)]
-        if self._is_link:
-            values += [columns[place], [Int64(0)] * len(rows)]
-        else:
-            if self._shape.region_field:
-                values.append(columns[place])
-            for field in self._shape.fields:
-                values += encoded[field.column]
-            values += columns[place + (self._shape.region_field is not None) :]
-        names = self._names
-        documents = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
-        if not self._collections:
-            return {self._collection: documents}
-        found: dict[str, list[_Document]] = {name: [] for name in self._collections.values()}
-        homes = {region: found[name] for region, name in self._collections.items()}
-        for document, region in zip(documents, columns[place], strict=True):
-            homes[region].append(document)
-        return {name: those for name, those in found.items() if those}
+        left = iter(row)
+        encoded = {
+            field.column: field.bson.encode([next(left) for _ in range(width)])
+            for field, width in zip(self._fields, self._widths, strict=True)
+        }
+        shape = self._shape
+        region = next(left) if shape.region_field else None
+        if self._link_region:
+            assert shape.key is not None, "the placement refuses a root without a key"
+            key = shape.key.value(encoded)
+            return region, {"_id": key, self._link_region: region, EPOCH: Int64(0)}
+        references = {
+            one.reference: value for one, value in zip(shape.references, left, strict=True)
+        }
+        return region, shape.document(
+            encoded, region=region, reference_regions=references, ordinal=ordinal
+        )
 
-    def _ids(self, encoded: dict[str, _Columns]) -> Sequence[Any]:
-        key = self._shape.key
-        if key is None:
-            return self._numbered(encoded)
-        if key.single:
-            return encoded[key.fields[0].column][0]
-        names = key.names()
-        parts = [part for field in key.fields for part in encoded[field.column]]
-        return [dict(zip(names, row, strict=True)) for row in zip(*parts, strict=True)]
 
-    def _numbered(self, encoded: dict[str, _Columns]) -> list[_Document]:
-        texts = [
-            [field.bson.canonical(parts) for parts in zip(*encoded[field.column], strict=True)]
-            for field in self._fields
-        ]
-        ids = []
-        for row in zip(*texts, strict=True):
-            digest = row_digest(row)
-            ids.append({"digest": digest, "ordinal": self._equal[digest]})
-            self._equal[digest] += 1
-        return ids
+def _places(
+    layout: Layout, collections: CollectionsLayout, name: str
+) -> Iterator[tuple[str | None, str]]:
+    """Yield each region with its collection; ``None`` where the table is global."""
+    if name in collections.shared:
+        yield None, collections.shared[name].name
+        return
+    for code in layout.topology.codes:
+        is_link = name == layout.link
+        yield code, collections.link.name if is_link else collections.regional[name].names[code]
 
 
 def fields_of(layout: Layout, collections: CollectionsLayout, name: str) -> tuple[Field, ...]:

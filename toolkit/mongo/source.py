@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from toolkit.digest import Digest, DigestForm
 from toolkit.journal import Chunk
 from toolkit.refusal import Offender
 
@@ -20,10 +21,35 @@ class SourceReader(Protocol):
         """Open a connection that reads the snapshot."""
         ...
 
-    def rows(
-        self, connection: Any, name: str, expressions: Sequence[str], chunk: Chunk | None = None
-    ) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield batches of rows: the expressions, then the regions."""
+    def stream(
+        self,
+        connection: Any,
+        name: str,
+        expressions: Sequence[str],
+        chunk: Chunk | None = None,
+        *,
+        at_once: int = 1,
+        first: int | None = None,
+    ) -> Generator[tuple[Any, ...]]:
+        """Yield rows: the expressions, then the regions.
+
+        With ``first``, so many in the order of the key, and the key's columns as text in front.
+        """
+        ...
+
+    def digests(
+        self,
+        connection: Any,
+        name: str,
+        canonical: Sequence[str],
+        form: DigestForm,
+        chunks: Sequence[Chunk] | None = None,
+    ) -> dict[str | None, Digest]:
+        """Return the digest of the rows of chunks per region."""
+        ...
+
+    def has_long_values(self, connection: Any, name: str) -> bool:
+        """Return whether values of a table are so long that they are stored outside its rows."""
         ...
 
     def count_matching(self, connection: Any, name: str, predicates: Sequence[str]) -> list[int]:
@@ -36,8 +62,8 @@ class SourceReader(Protocol):
 
     def rows_matching(
         self, connection: Any, name: str, expressions: Sequence[str], predicate: str
-    ) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield the rows that match, as :meth:`rows` does.
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows that match: the expressions, then the regions.
 
         In front of each stand its key as text, and the key of its client as an array or NULL.
         """

@@ -9,27 +9,27 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import pymongo
 from bson.binary import Binary
-from pymongo import errors
+from pymongo import ReturnDocument, errors
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from toolkit import __version__
 from toolkit.errors import LockNotObtained
-from toolkit.journal import Chunk, Decisions, Run, State
+from toolkit.journal import Chunk, Decisions, Key, Run, State
 from toolkit.mongo.lock import JOURNAL, whoami
 from toolkit.mongo.session import Document, MongoSession
 from toolkit.refusal import Left
 
 _BATCH = 10_000
+
+#: The parts of chunk ``n`` are numbered from ``(n + 1) * _PARTS`` on.
+_PARTS = 1_000_000
 
 
 class Store:
@@ -60,18 +60,7 @@ class Store:
             LockNotObtained: another run has begun meanwhile.
         """
         self._chunks.delete_many({"_id.target": self.target})
-        documents = [
-            {
-                "_id": self._chunk_id(chunk),
-                "lower": list(chunk.lower) if chunk.lower else None,
-                "upper": list(chunk.upper) if chunk.upper else None,
-                "epoch": 1,
-                "batches": 0,
-                "rows": None,
-                "finished_at": None,
-            }
-            for chunk in chunks
-        ]
+        documents = [self._chunk_document(chunk, 1) for chunk in chunks]
         for start in range(0, len(documents), _BATCH):
             self._chunks.insert_many(documents[start : start + _BATCH])
         try:
@@ -146,48 +135,107 @@ class Store:
         if result.matched_count != 1:
             raise overtaken(self.target)
 
-    def fenced(
-        self, session: ClientSession, chunk: Chunk, epoch: int, write: Callable[[], Any]
-    ) -> None:
-        """Write a batch of a chunk, in one transaction with a mark at the chunk.
-
-        Args:
-            session: without a transaction.
-            chunk: the batch's.
-            epoch: of the run.
-            write: writes in the session's transaction; called again when it has to be repeated.
-
-        Raises:
-            LockNotObtained: a newer run has taken over; nothing was written.
-        """
-
-        def transaction(session: ClientSession) -> None:
-            result = self._chunks.update_one(
-                self._mine(chunk, epoch), {"$inc": {"batches": 1}}, session=session
-            )
-            if result.matched_count != 1:
-                raise overtaken(self.target)
-            write()
-
-        # Without a limit of ours the driver repeats for two minutes what nobody answers.
-        with pymongo.timeout(self._session.patience):
-            session.with_transaction(
-                transaction,
-                read_concern=ReadConcern("snapshot"),
-                write_concern=WriteConcern("majority"),
-            )
-
-    def checkpoint(self, chunk: Chunk, epoch: int, rows: int) -> None:
-        """Note a copied chunk.
+    def fence(self, session: ClientSession, chunk: Chunk, epoch: int) -> None:
+        """Begin a transaction that writes rows of a chunk with a mark at the chunk.
 
         Raises:
             LockNotObtained: a newer run has taken over.
         """
-        result = self._chunks.update_one(
-            self._mine(chunk, epoch), [{"$set": {"rows": rows, "finished_at": "$$NOW"}}]
+        self._change(chunk, epoch, {"$inc": {"batches": 1}}, session)
+
+    def is_begun(self, chunk: Chunk) -> bool:
+        """Return whether transactions of a chunk were committed, in this run or an earlier one."""
+        found = self._chunks.find_one({"_id": self._chunk_id(chunk)})
+        return found is not None and found["batches"] > 0
+
+    def checkpoint(self, session: ClientSession, chunk: Chunk, epoch: int, rows: int) -> None:
+        """Note a copied chunk, in the transaction that holds its (last) rows.
+
+        Raises:
+            LockNotObtained: a newer run has taken over.
+        """
+        copied = [{"$set": {"rows": rows, "finished_at": "$$NOW"}}]
+        self._change(chunk, epoch, copied, session)
+
+    def split(
+        self, session: ClientSession, chunk: Chunk, epoch: int, upper: Key, rows: int
+    ) -> Chunk:
+        """Make a chunk of what is copied of another one, in the transaction that holds its rows.
+
+        Args:
+            session: in the transaction.
+            chunk: what was to be copied.
+            epoch: of the run.
+            upper: the greatest key that is copied.
+            rows: how many are.
+
+        Returns:
+            What is left to be copied: it keeps the number and the upper bound.
+
+        Raises:
+            LockNotObtained: a newer run has taken over.
+        """
+        rest = replace(chunk, lower=upper)
+        found = self._change(
+            chunk, epoch, {"$inc": {"parts": 1}, "$set": {"lower": list(upper)}}, session
+        )
+        number = (chunk.number + 1) * _PARTS + found["parts"]
+        part = self._chunk_document(replace(chunk, number=number, upper=upper), epoch)
+        self._chunks.insert_one({**part, "batches": 1, "rows": rows}, session=session)
+        self._chunks.update_one(
+            {"_id": part["_id"]}, [{"$set": {"finished_at": "$$NOW"}}], session=session
+        )
+        return rest
+
+    def _change(self, chunk: Chunk, epoch: int, update: Any, session: ClientSession) -> Document:
+        found = self._chunks.find_one_and_update(
+            {"_id": self._chunk_id(chunk), "epoch": epoch, "rows": None},
+            update,
+            session=session,
+            return_document=ReturnDocument.AFTER,
+        )
+        if found is None:
+            raise overtaken(self.target)
+        return found
+
+    def fence_run(self, session: ClientSession, epoch: int) -> None:
+        """Begin a transaction that writes what belongs to no chunk that is being copied.
+
+        Raises:
+            LockNotObtained: a newer run has taken over.
+        """
+        result = self._migrations.update_one(
+            {"_id": self.target, "epoch": epoch}, {"$inc": {"repairs": 1}}, session=session
         )
         if result.matched_count != 1:
             raise overtaken(self.target)
+
+    def reopen(self, session: ClientSession, chunks: Sequence[Chunk], epoch: int) -> None:
+        """Note that chunks have to be copied again, in a transaction that :meth:`fence_run` began.
+
+        How many rows they had is kept: so many documents may be there until they are copied.
+
+        Args:
+            session: in the transaction.
+            chunks: that are noted as copied.
+            epoch: of the run, which is to copy them.
+        """
+        for start in range(0, len(chunks), _BATCH):
+            ids = [self._chunk_id(chunk) for chunk in chunks[start : start + _BATCH]]
+            self._chunks.update_many(
+                {"_id": {"$in": ids}},
+                [{"$set": {"had": "$rows", "rows": None, "finished_at": None, "epoch": epoch}}],
+                session=session,
+            )
+
+    def left(self) -> dict[str, int]:
+        """Return how many documents may be there, by table, of chunks to be copied again."""
+        found = self._chunks.find({"_id.target": self.target, "rows": None, "had": {"$gt": 0}})
+        left: dict[str, int] = {}
+        for document in found:
+            table = document["_id"]["table"]
+            left[table] = left.get(table, 0) + document["had"]
+        return left
 
     def advance(self, state: State, epoch: int) -> None:
         """Note that the migration has come further.
@@ -230,8 +278,16 @@ class Store:
         self._migrations.delete_one({"_id": self.target})
         self._chunks.delete_many({"_id.target": self.target})
 
-    def _mine(self, chunk: Chunk, epoch: int) -> Document:
-        return {"_id": self._chunk_id(chunk), "epoch": epoch, "rows": None}
+    def _chunk_document(self, chunk: Chunk, epoch: int) -> Document:
+        return {
+            "_id": self._chunk_id(chunk),
+            "lower": list(chunk.lower) if chunk.lower else None,
+            "upper": list(chunk.upper) if chunk.upper else None,
+            "epoch": epoch,
+            "batches": 0,
+            "rows": None,
+            "finished_at": None,
+        }
 
     def _chunk_id(self, chunk: Chunk) -> Document:
         return {

@@ -11,6 +11,9 @@ from bson.binary import UUID_SUBTYPE, Binary
 
 from toolkit.mongo.values import BsonType, Schema, wrong
 
+#: Characters from which on a declared length is no bound that helps.
+_LONG = 1_000
+
 
 @dataclass(frozen=True)
 class String(BsonType):
@@ -36,6 +39,11 @@ class String(BsonType):
     def as_text(self) -> bool:  # type: ignore[override]
         """Whether it is the text form of another type."""
         return bool(self.form_of)
+
+    @property
+    def unbounded(self) -> bool:  # type: ignore[override]
+        """Whether it has no length, or a great one, and no list of values."""
+        return not self.labels and (self.length is None or self.length > _LONG)
 
     def not_null(self, path: str) -> Schema:
         """Return the filter for a string."""
@@ -75,6 +83,7 @@ class Bytes(BsonType):
     """``bytea``: binary subtype 0."""
 
     bson = ("binData",)
+    unbounded = True
 
     def not_null(self, path: str) -> Schema:
         """Return the filter for a binary; binaries sort by length first."""

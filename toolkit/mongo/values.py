@@ -73,6 +73,7 @@ class BsonType(ABC):
         array_like: whether a value can be a BSON array, so that an index has one entry for each
             element.
         folds_case: whether the SQL type compares without case.
+        unbounded: whether a value can be of any length.
         refusal: why a cell can be refused; empty where none can.
     """
 
@@ -81,6 +82,7 @@ class BsonType(ABC):
     as_text: bool = False
     array_like: ClassVar[bool] = False
     folds_case: bool = False
+    unbounded: bool = False
     refusal: str = ""
 
     @abstractmethod

@@ -6,7 +6,7 @@ row belongs is computed by ``toolkit.postgres.regions``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,9 +23,6 @@ from toolkit.layout import Layout
 from toolkit.postgres import changes, ddl, digest, session
 from toolkit.postgres.regions import Joined, RegionQuery
 from toolkit.refusal import Offender
-
-#: Rows that are fetched first, at most, and the bytes of text that a batch should come to.
-_FIRST_FETCH, _FETCH, _FETCH_BYTES = 100, 5_000, 8 << 20
 
 #: Tables of at most so many rows are cut exactly; of larger ones a sample of the keys tells where.
 _EXACT = 100_000
@@ -302,34 +299,65 @@ class Source:
             found.append(" AND ".join(bounds))
         return " OR ".join(f"({one})" for one in found) or "false"
 
-    def rows(
+    def stream(
         self,
         connection: session.Connection,
         name: str,
         expressions: Sequence[str],
         chunk: Chunk | None = None,
-    ) -> Iterator[list[tuple[object, ...]]]:
-        """Yield batches of rows through a server-side cursor: bounded memory."""
-        # Few rows are joined by index, whatever the order in which the joins are written.
-        connection.execute("SET LOCAL join_collapse_limit = DEFAULT")
-        chunks = None if chunk is None else [chunk]
-        yield from self._batches(connection, self.select(name, expressions, chunks))
+        *,
+        at_once: int = 1,
+        first: int | None = None,
+    ) -> Generator[tuple[object, ...]]:
+        """Yield rows as the server sends them, without a cursor there.
 
-    def _batches(
-        self, connection: session.Connection, statement: str
-    ) -> Iterator[list[tuple[object, ...]]]:
-        try:
-            with connection.cursor(name="regionkit_rows", binary=True) as cursor:
-                cursor.execute(statement)
-                size = _FIRST_FETCH
-                while batch := cursor.fetchmany(size):
-                    yield batch
-                    size = _next_fetch(batch)
-        except psycopg.Error as error:
-            raise Interrupted(
-                f"reading the source stopped: {session.first_line(error)}",
-                hint="run the same command again: it goes on with what is missing",
-            ) from None
+        Close the iterator to stop early; the connection can be used again only after that.
+
+        Args:
+            connection: a reader.
+            name: key of the table, or the name of the link.
+            expressions: over alias ``t``.
+            chunk: the range of keys.
+            at_once: rows that the driver may hold at once; 1 where a row can be of any size.
+            first: read so many rows in the order of the key, and put the key's columns, as text,
+                in front of each.
+
+        Raises:
+            Interrupted: the server ended the session, or the query.
+        """
+        columns = order_columns(self.layout, self.query.source_table(name))
+        items = [*expressions]
+        tail = ""
+        if first is not None:
+            items = [f"t.{ddl.quote(column)}::text" for column in columns] + items
+            order = ", ".join(f"t.{ddl.quote(column)}" for column in columns)
+            tail = f" ORDER BY {order} LIMIT {first:d}"
+        statement = self.select(name, items, None if chunk is None else [chunk]) + tail
+        yield from self._streamed(connection, statement, at_once)
+
+    def has_long_values(self, connection: session.Connection, name: str) -> bool:
+        """Return whether values of a table are stored outside its rows.
+
+        Where none is, a row fits one page of 8 kB, compressed.
+        """
+        table = ddl.literal(self.query.table(self.query.source_table(name)))
+        with _reading():
+            row = connection.execute(
+                "SELECT coalesce(sum(pg_relation_size(nullif(c.reltoastrelid, 0))), 0) > 0 "
+                f"FROM pg_class AS c WHERE c.oid = {table}::regclass "
+                f"OR c.oid IN (SELECT relid FROM pg_partition_tree({table}::regclass))"
+            ).fetchone()
+        return row != (False,)
+
+    def _streamed(
+        self, connection: session.Connection, statement: str, at_once: int
+    ) -> Generator[tuple[object, ...]]:
+        size = at_once if psycopg.capabilities.has_stream_chunked() else 1
+        # The savepoint outlives a query that is stopped early, and the snapshot with it.
+        with _reading(), connection.transaction(), connection.cursor(binary=True) as cursor:
+            # Few rows are joined by index, whatever the order in which the joins are written.
+            cursor.execute("SET LOCAL join_collapse_limit = DEFAULT")
+            yield from cursor.stream(statement, size=size)
 
     def count(self, connection: session.Connection, name: str) -> int:
         """Return how many rows a table has, those in quarantine included."""
@@ -559,16 +587,15 @@ class Source:
         name: str,
         expressions: Sequence[str],
         predicate: str,
-    ) -> Iterator[list[tuple[object, ...]]]:
-        """Yield the rows that match a predicate, as :meth:`rows` does.
+    ) -> Iterator[tuple[object, ...]]:
+        """Yield the rows that match a predicate, one at a time.
 
         In front of each stand its key as text, and the key of its client as an array or NULL.
         """
         key = self.query.source_table(name)
         front = [self.shown_key(key), self.client_of(self.query.joined(key))]
-        yield from self._batches(
-            connection, self.select(name, [*front, *expressions], where=predicate)
-        )
+        statement = self.select(name, [*front, *expressions], where=predicate)
+        yield from self._streamed(connection, statement, at_once=1)
 
     def client_of(self, joined: Joined) -> str:
         """Return SQL for the key of the client that a row belongs to, NULL if to none."""
@@ -586,13 +613,16 @@ class Source:
         return shown or "t.ctid::text"
 
 
-def _next_fetch(batch: Sequence[Sequence[object]]) -> int:
-    """Return how many rows to fetch next, so that a batch of wide rows stays in bounds."""
-    sample = batch[:: max(1, len(batch) // 100)]
-    widths = [
-        sum(len(value) for value in row if isinstance(value, (str, bytes, list))) for row in sample
-    ]
-    return max(1, min(_FETCH, _FETCH_BYTES * len(sample) // max(1, sum(widths))))
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Say that the run can be resumed where the source fails."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise Interrupted(
+            f"reading the source stopped: {session.first_line(error)}",
+            hint="run the same command again: it goes on with what is missing",
+        ) from None
 
 
 @contextmanager
