@@ -6,6 +6,7 @@ import json
 import random
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -107,8 +108,11 @@ def run(fault: Fault, ground: Ground, seed: int) -> Outcome:
         outcome.missed = str(miss)
     except Hang as hang:
         outcome.violations.append(f"hang: {hang}")
-    except AssertionError as error:
-        outcome.violations.append(f"campaign: {error}")
+    except Exception as error:  # noqa: BLE001 - one fault that fails must not end the campaign
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        outcome.violations.append(
+            f"campaign: {type(error).__name__} at {where.filename}:{where.lineno}: {error}"
+        )
     if outcome.violations and fault.mode == "mongo":
         ground.restore_mongo(anew=True)
     outcome.seconds = time.monotonic() - began

@@ -92,7 +92,7 @@ class Victims:
     """Starts victims by forking them from one process that has imported everything."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.victim", "--serve"],
             cwd=ROOT,
@@ -120,8 +120,8 @@ class Victims:
     ) -> Victim:
         """Start a victim."""
         self._number += 1
-        out = self._folder / f"victim-{self._number}.out"
-        err = self._folder / f"victim-{self._number}.err"
+        out = self.folder / f"victim-{self._number}.out"
+        err = self.folder / f"victim-{self._number}.err"
         pid = self.ask(
             {
                 "start": {
@@ -256,6 +256,8 @@ class Ground:
         same.done("apply", "--backend", "postgres")
         other.done("apply", "--backend", "postgres")
         other.done("apply", "--backend", "mongo")
+        # As it is now, before anything is migrated.
+        assert self.applied_mongo and self._mongo_content
 
     def template(self, name: str) -> str:
         """Return the URL of a template."""
@@ -337,8 +339,6 @@ class Ground:
                     else self.template("other")
                 )
                 journey = Journey(self.folder, source, target, mongo)
-            if mode == "mongo":
-                self.restore_mongo()
             scene = Scene(self, mode, journey)
             try:
                 yield scene
@@ -346,6 +346,9 @@ class Ground:
                 for victim in scene.started:
                     victim.kill()
                 self.servers.revive()
+                if mode == "mongo":
+                    # Scenes share the database: one that counts runs inside another.
+                    self.restore_mongo()
 
     @contextmanager
     def _copy(self, name: str) -> Iterator[str]:
@@ -361,12 +364,12 @@ class Ground:
         """Return how often a trap's function is called in an undisturbed run."""
         key = (mode, trap.function, resumed)
         if key not in self.counts:
-            counts = self.victims._folder / "counts"
-            counts.unlink(missing_ok=True)
+            counts = self.victims.folder / f"counts-{len(self.counts)}-{mode}"
             counting = Trap(trap.function, "before", 0, "count", str(counts))
             with self.scene(mode) as scene:
                 if resumed:
                     scene.half_done()
+                counts.unlink(missing_ok=True)
                 victim = scene.start(traps=[counting])
                 assert victim.wait() == 0, victim.err
             self.counts[key] = counts.stat().st_size if counts.exists() else 0
