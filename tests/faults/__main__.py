@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,8 @@ def main() -> int:
     parser.add_argument("--only", default="", help="an id, or how ids begin")
     parser.add_argument("--json", type=Path, default=None)
     arguments = parser.parse_args()
+    # A shell starts what runs in its background with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run = _faults if arguments.what == "faults" else _mutations
     counted = run(arguments.seed, arguments.n, arguments.only)
     if counted is None:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 Moment = Literal["before", "after"]
 Mode = Literal["same", "other", "mongo"]
+Start = Literal["fresh", "half-done", "changed"]
 
 #: PostgreSQL within the source's database, on another server, and MongoDB.
 MODES: tuple[Mode, ...] = ("same", "other", "mongo")
@@ -34,7 +35,8 @@ class Failpoint:
         mongo: the same on MongoDB.
         moment: before the call, or after it returned.
         writes: whether the run is writing rows, constraints or its journal there.
-        resumed: whether it is reached by a second run, after one that was killed half-way.
+        start: what the run finds: nothing; a migration that was killed half-way; the same, and a
+            source that has changed since, so that copied chunks are taken out again.
     """
 
     name: str
@@ -42,7 +44,7 @@ class Failpoint:
     mongo: str
     moment: Moment
     writes: bool = True
-    resumed: bool = False
+    start: Start = "fresh"
 
     def function(self, mode: Mode) -> str:
         """Return the function on a backend; empty where the backend has no such point."""
@@ -96,6 +98,13 @@ FAILPOINTS = (
     ),
     Failpoint("after-commit", f"{_PG}.copy:Copier.copy", f"{_MG}.copy:Copier.copy", "after"),
     Failpoint(
+        "before-looking-for-changes",
+        f"{_PG}.source:Source.changes",
+        f"{_PG}.source:Source.changes",
+        "before",
+        writes=False,
+    ),
+    Failpoint(
         "before-key-tables",
         f"{_PG}.target:PostgresTarget._fill_key_tables",
         f"{_MG}.load:fill_key_collections",
@@ -123,21 +132,50 @@ FAILPOINTS = (
         f"{_PG}.store:Store.resume",
         f"{_MG}.store:Store.resume",
         "before",
-        resumed=True,
+        start="half-done",
     ),
     Failpoint(
         "resume-after-epoch",
         f"{_PG}.store:Store.resume",
         f"{_MG}.store:Store.resume",
         "after",
-        resumed=True,
+        start="half-done",
     ),
     Failpoint(
         "resume-between-rows-and-checkpoint",
         f"{_PG}.store:Store.checkpoint",
         f"{_MG}.store:Store.checkpoint",
         "before",
-        resumed=True,
+        start="half-done",
+    ),
+    Failpoint(
+        "resume-before-digests",
+        f"{_PG}.target:PostgresTarget._by_transaction",
+        f"{_MG}.target:MongoTarget.reconcile",
+        "before",
+        writes=False,
+        start="changed",
+    ),
+    Failpoint(
+        "resume-before-taking-out",
+        f"{_PG}.target:PostgresTarget._take_out",
+        "",
+        "before",
+        start="changed",
+    ),
+    Failpoint(
+        "resume-between-reopening-and-taking-out",
+        f"{_PG}.store:Store.reopen",
+        "",
+        "after",
+        start="changed",
+    ),
+    Failpoint(
+        "resume-after-taking-out",
+        f"{_PG}.target:PostgresTarget._take_out",
+        "",
+        "after",
+        start="changed",
     ),
 )
 
@@ -152,8 +190,7 @@ class Trap:
         function: as in :class:`Failpoint`.
         moment: as in :class:`Failpoint`.
         call: the how-manieth time, from 1; 0 for never, which only counts.
-        action: ``kill`` and ``stop`` are SIGKILL and SIGSTOP to itself; ``sleep`` waits there for
-            the rest of its life, or until the campaign is done with it.
+        action: ``kill`` and ``stop`` are SIGKILL and SIGSTOP to itself; ``count`` does nothing.
         counts: a file that gets a byte for every call; empty for none.
     """
 
@@ -171,8 +208,7 @@ class Trap:
 def install(trap: Trap) -> None:
     """Wrap the trap's function in this process.
 
-    A name that a module has imported from another is wrapped where it is defined; modules that
-    hold the bare function are given the wrapper, too.
+    It is wrapped where it is defined: that is where its callers have to look it up.
     """
     module_name, _, path = trap.function.partition(":")
     holder: Any = importlib.import_module(module_name)

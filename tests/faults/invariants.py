@@ -240,8 +240,9 @@ def _unfinished(connection: psycopg.Connection[Any], subject: Subject, rows: Row
     )
     journaled = dict(
         connection.execute(
-            "SELECT table_name, sum(rows)::bigint FROM regionkit.chunk "
-            "WHERE target = %s GROUP BY 1 HAVING bool_and(rows IS NOT NULL)",
+            "SELECT c.table_name, sum(d.rows)::bigint FROM regionkit.chunk c "
+            "LEFT JOIN regionkit.checkpoint d USING (target, server, table_name, number) "
+            "WHERE c.target = %s GROUP BY 1 HAVING bool_and(d.rows IS NOT NULL)",
             (subject.target,),
         ).fetchall()
     )

@@ -66,7 +66,7 @@ def _trap(
 ) -> Trap:
     """Return a trap at a seeded call of a failpoint."""
     trap = Trap(point.function(scene.mode), point.moment, 1, action)
-    calls = scene.ground.calls(scene.mode, trap, point.resumed)
+    calls = scene.ground.calls(scene.mode, trap, point.start)
     if not calls:
         raise Missed(f"{point.name} is never reached in mode {scene.mode}")
     return replace(trap, call=rng.randint(1, calls))
@@ -100,7 +100,7 @@ def _last(text: str) -> str:
     return " | ".join(line for line in lines[-3:])[:400]
 
 
-WRITING = tuple(point.name for point in FAILPOINTS if point.writes and not point.resumed)
+WRITING = tuple(point.name for point in FAILPOINTS if point.writes and point.start == "fresh")
 COPYING = ("before-rows", "between-rows-and-checkpoint", "between-checkpoint-and-commit")
 
 
@@ -110,8 +110,7 @@ COPYING = ("before-rows", "between-rows-and-checkpoint", "between-checkpoint-and
 def _kill(point: Failpoint) -> Callable[[Scene, random.Random], list[str]]:
     def strike(scene: Scene, rng: random.Random) -> list[str]:
         trap = _trap(scene, point, rng, "kill")
-        if point.resumed:
-            scene.half_done()
+        scene.begin(point.start)
         victim = scene.start(traps=[trap])
         code = victim.wait()
         scene.expire()
@@ -145,7 +144,7 @@ def _proxied(
 
 def _seen(scene: Scene, server: ServerName, pattern: bytes) -> int:
     """Return how often a pattern passes in an undisturbed run."""
-    key = (scene.mode, f"{server}:{pattern!r}", False)
+    key = (scene.mode, f"{server}:{pattern!r}", "fresh")
     counts = scene.ground.counts
     if key not in counts:
         watch = Watch(pattern, 0, "pass")
@@ -338,21 +337,30 @@ def another_schema(scene: Scene, rng: random.Random) -> list[str]:
 # 8: servers die -----------------------------------------------------------------------------------
 
 
-def _server_killed(server: ServerName) -> Callable[[Scene, random.Random], list[str]]:
+def _server_killed(server: ServerName, *, back: bool = True) -> Callable[..., list[str]]:
+    """Kill a server under a run that has stopped, and let the run go on.
+
+    Args:
+        server: which.
+        back: whether it comes back at once: then a run that tries again may succeed.
+    """
+
     def strike(scene: Scene, rng: random.Random) -> list[str]:
-        if server == "mongo":
-            # The driver waits for a server to come back, again and again: not for so long.
-            url = f"{scene.journey.mongo}&serverSelectionTimeoutMS=1000"
-            scene.journey = replace(scene.journey, mongo=url)
         victim, where = _stopped(scene, rng, *WRITING, *COPYING)
         begun = scene.begun()
         servers = scene.ground.servers
         servers.kill(server)
+        if back:
+            servers.revive(server)
         victim.signal(signal.SIGCONT)
-        codes = (STOPPED,) if begun else (STOPPED, 7)
-        if server == "source" and where.split()[0] not in (*COPYING, "mid-stream", "after-commit"):
-            codes = (*codes, 0)
-        lines = [f"{line} at {where}" for line in _ends(victim, *codes)]
+        codes = {STOPPED} if begun else {STOPPED, 7}
+        if back and server == "mongo":
+            codes |= {0}
+        copying = (*COPYING, "mid-stream", "after-commit", "between-takedowns")
+        if server == "source" and where.split()[0] not in copying:
+            codes |= {0}
+        # PyMongo repeats a transaction for two minutes.
+        lines = [f"{line} at {where}" for line in _ends(victim, *codes, timeout=SILENCE)]
         servers.revive(server)
         scene.expire()
         return lines
@@ -490,28 +498,28 @@ def report_folder(scene: Scene, rng: random.Random) -> list[str]:
 
 def long_reader(scene: Scene, rng: random.Random) -> list[str]:
     """Somebody reads a table of the target when its constraints are taken down."""
+    subject = scene.ground.subject
     table = rng.choice(["client", "account", "transfer"])
-    with psycopg.connect(scene.journey.postgres) as reader:
-        reader.execute(f"SELECT count(*) FROM {scene.ground.subject.target}.{table}".encode())
+    read = f"SELECT count(*) FROM {subject.target}.{table}".encode()
+    lines: list[str] = []
+    with (
+        psycopg.connect(scene.journey.postgres) as reader,
+        psycopg.connect(scene.journey.postgres, autocommit=True) as application,
+    ):
+        reader.execute(read)
+        application.execute("SET statement_timeout = '8s'")
         started = time.monotonic()
         victim = scene.start()
-        waits: list[float] = []
-        while not victim.ended(0.2):
-            began = time.monotonic()
-            with psycopg.connect(scene.journey.postgres, autocommit=True) as application:
-                application.execute(
-                    f"SELECT count(*) FROM {scene.ground.subject.target}.{table}".encode()
-                )
-            waits.append(time.monotonic() - began)
+        while not victim.ended(0.2) and not lines:
+            try:
+                application.execute(read)
+            except psycopg.errors.QueryCanceled:
+                lines.append(f"lock: the application waits for {table} behind the run for over 8 s")
             if time.monotonic() - started > SILENCE:
-                break
-        took = time.monotonic() - started
-        if took > SILENCE:
-            victim.kill()
-            return [f"lock: waits for more than {SILENCE:g} s behind a reader"]
-        lines = _ends(victim, 8, what="a run behind a long reader")
-    if waits and max(waits) > 8:
-        lines.append(f"lock: the application waited {max(waits):.1f} s behind the run")
+                lines.append(f"lock: the run waits for more than {SILENCE:g} s behind a reader")
+        if not lines:
+            lines += _ends(victim, 8, what="a run behind a long reader")
+        victim.kill()
     return lines
 
 
@@ -533,20 +541,13 @@ def _changed(kind: str) -> Callable[[Scene, random.Random], list[str]]:
     def strike(scene: Scene, rng: random.Random) -> list[str]:
         victim, where = _stopped(scene, rng, *COPYING, "before-put-back")
         number = rng.randint(1, 80)
-        statements = [
-            statement.format(n=number) for statement in scene.ground.subject.changes[kind]
-        ]
-        with psycopg.connect(scene.journey.source, autocommit=True) as connection:
-            connection.execute("SET lock_timeout = '2s'")
-            try:
-                for statement in statements:
-                    connection.execute(statement.encode())
-            except psycopg.errors.LockNotAvailable as error:
-                raise Missed(f"{kind} has to wait for the run") from error
-        scene.source_changed = True
+        try:
+            scene.change(kind, number)
+        except psycopg.errors.LockNotAvailable as error:
+            raise Missed(f"{kind} has to wait for the run") from error
         victim.signal(signal.SIGCONT)
         lines = [
-            f"change: {line} at {where} after {statements}" for line in _ends(victim, 5, 9, STOPPED)
+            f"change: {line} at {where}, change {number}" for line in _ends(victim, 5, 9, STOPPED)
         ]
         scene.expire()
         return lines
@@ -591,6 +592,7 @@ KINDS: tuple[Kind, ...] = (
             12 if point.writes else 10,
             point=point.name,
             writes=point.writes,
+            changing=point.start == "changed",
         )
         for point in FAILPOINTS
     ),
@@ -626,7 +628,23 @@ KINDS: tuple[Kind, ...] = (
         24,
         server="postgres",
     ),
+    Kind(
+        "kill -9 of the target, which stays away",
+        8,
+        _server_killed("target", back=False),
+        ("same", "other"),
+        4,
+        server="postgres",
+    ),
     Kind("kill -9 of mongod", 8, _server_killed("mongo"), ("mongo",), 40, server="mongod"),
+    Kind(
+        "kill -9 of mongod, which stays away",
+        8,
+        _server_killed("mongo", back=False),
+        ("mongo",),
+        3,
+        server="mongod",
+    ),
     Kind("pg_terminate_backend of the copier", 9, _terminated("copier")),
     Kind("pg_terminate_backend of the snapshot holder", 9, _terminated("snapshot holder")),
     Kind(

@@ -25,7 +25,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from tests.faults import invariants
-from tests.faults.failpoints import Mode, Trap
+from tests.faults.failpoints import Mode, Start, Trap
 from tests.faults.subjects import SUBJECTS, Subject
 from tests.live.journey import JOURNAL, Journey, copy_of, drop_mongo
 from tests.live.support import ROOT
@@ -213,7 +213,9 @@ class Victim:
     def kill(self) -> None:
         """Make sure that it is gone."""
         self.signal(signal.SIGKILL)
-        self.wait()
+        # Where all victims are being ended, the process that answers is gone, too.
+        with contextlib.suppress(OSError, ValueError):
+            self.wait()
 
 
 @dataclass
@@ -232,7 +234,7 @@ class Ground:
     victims: Victims
     folder: Path
     databases: dict[str, str] = field(default_factory=dict)
-    counts: dict[tuple[Mode, str, bool], int] = field(default_factory=dict)
+    counts: dict[tuple[Mode, str, str], int] = field(default_factory=dict)
 
     @property
     def database(self) -> str:
@@ -360,15 +362,14 @@ class Ground:
             self.servers.revive()
             stack.close()
 
-    def calls(self, mode: Mode, trap: Trap, resumed: bool) -> int:
+    def calls(self, mode: Mode, trap: Trap, start: Start) -> int:
         """Return how often a trap's function is called in an undisturbed run."""
-        key = (mode, trap.function, resumed)
+        key = (mode, trap.function, start)
         if key not in self.counts:
             counts = self.victims.folder / f"counts-{len(self.counts)}-{mode}"
             counting = Trap(trap.function, "before", 0, "count", str(counts))
-            with self.scene(mode) as scene:
-                if resumed:
-                    scene.half_done()
+            with self.scene(mode, changing=start == "changed") as scene:
+                scene.begin(start)
                 counts.unlink(missing_ok=True)
                 victim = scene.start(traps=[counting])
                 assert victim.wait() == 0, victim.err
@@ -418,12 +419,31 @@ class Scene:
         self.started.append(victim)
         return victim
 
+    def begin(self, start: Start) -> None:
+        """Bring the target, and the source, to what a run is to find."""
+        if start != "fresh":
+            self.half_done()
+        if start == "changed":
+            self.change("update", 7)
+
+    def change(self, kind: str, number: int) -> None:
+        """Change the source.
+
+        Raises:
+            psycopg.errors.LockNotAvailable: the run does not let it.
+        """
+        with psycopg.connect(self.journey.source, autocommit=True) as connection:
+            connection.execute("SET lock_timeout = '2s'")
+            for statement in self.ground.subject.changes[kind]:
+                connection.execute(statement.format(n=number).encode())
+        self.source_changed = True
+
     def half_done(self) -> None:
         """Leave a migration that was killed in the middle of copying."""
         function = "toolkit.mongo.store:Store.checkpoint"
         if self.mode != "mongo":
             function = "toolkit.postgres.store:Store.checkpoint"
-        chunks = self.ground.calls(self.mode, Trap(function, "before", 0, "count"), False)
+        chunks = self.ground.calls(self.mode, Trap(function, "before", 0, "count"), "fresh")
         victim = self.start(traps=[Trap(function, "before", max(2, chunks // 2))])
         assert victim.wait() == -signal.SIGKILL, victim.err
         self.expire()
