@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG := schemas/bank/regionkit.toml
 
-.PHONY: demo test check calibrate bench lint install lab clean
+.PHONY: demo test check calibrate bench faults mutations lint install lab clean
 
 install: $(VENV)/.installed
 
@@ -37,6 +37,12 @@ calibrate: install  ## The load generator of check latency beside pgbench, on on
 bench: install  ## Moving and proving beside the best by hand; takes about half an hour.
 	$(BIN)/python -m bench.run $(if $(PAYMENTS),--payments $(PAYMENTS)) $(if $(RUNS),--runs $(RUNS)) \
 		$(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
+
+faults: install  ## Faults while migrating, and every invariant after each: SEED= N= ONLY=
+	$(BIN)/python -m tests.faults faults --seed $(or $(SEED),1) $(if $(N),--n $(N)) --only '$(ONLY)'
+
+mutations: install  ## Changes of a migrated target, each of which verify must find: SEED= N= ONLY=
+	$(BIN)/python -m tests.faults mutations --seed $(or $(SEED),1) $(if $(N),--n $(N)) --only '$(ONLY)'
 
 check: lint test  ## Everything that the gate runs.
 

@@ -72,13 +72,6 @@ FAILPOINTS = (
         "before",
     ),
     Failpoint(
-        "after-takedown",
-        f"{_PG}.target:PostgresTarget.prepare",
-        f"{_MG}.target:MongoTarget.prepare",
-        "after",
-        writes=False,
-    ),
-    Failpoint(
         "before-rows", f"{_PG}.copy:Copier.copy", f"{_MG}.copy:Copier.copy", "before", writes=False
     ),
     Failpoint(

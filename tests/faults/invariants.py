@@ -32,7 +32,8 @@ Document = dict[str, Any]
 Rows = dict[str, Counter[tuple[str, Row]]]
 
 _PINNED = (
-    "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; "
+    "SET lock_timeout = '20s'; SET TimeZone = 'UTC'; "
+    "SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; "
     "SET extra_float_digits = 1; SET bytea_output = 'hex'; SET default_transaction_read_only = on"
 )
 

@@ -48,17 +48,19 @@ class Kind:
         point: the named failpoint, if it kills the tool.
         writes: whether the run is writing then.
         changing: whether it changes the source.
+        slow: whether it waits for a timeout.
     """
 
     name: str
     row: int
     strike: Callable[[Scene, random.Random], list[str]]
     modes: tuple[Mode, ...] = MODES
-    count: int = 6
+    count: int = 5
     server: str = ""
     point: str = ""
     writes: bool = True
     changing: bool = False
+    slow: bool = False
 
 
 def _trap(
@@ -230,7 +232,7 @@ def _end_sessions(scene: Scene) -> None:
 
 def twice(scene: Scene, rng: random.Random) -> list[str]:
     """Two identical runs at once: the second exits 8 and writes nothing."""
-    victim, _ = _stopped(scene, rng, *COPYING, "between-takedowns", "before-put-back")
+    victim, _ = _stopped(scene, rng, *COPYING, "before-put-back")
     before = scene.content()
     second = scene.start()
     lines = _ends(second, 8, what="the second run")
@@ -539,7 +541,7 @@ def deadlock(scene: Scene, rng: random.Random) -> list[str]:
 
 def _changed(kind: str) -> Callable[[Scene, random.Random], list[str]]:
     def strike(scene: Scene, rng: random.Random) -> list[str]:
-        victim, where = _stopped(scene, rng, *COPYING, "before-put-back")
+        victim, where = _stopped(scene, rng, *COPYING, "before-looking-for-changes")
         number = rng.randint(1, 80)
         try:
             scene.change(kind, number)
@@ -557,7 +559,7 @@ def _changed(kind: str) -> Callable[[Scene, random.Random], list[str]]:
 
 def ddl_meanwhile(scene: Scene, rng: random.Random) -> list[str]:
     """A column is added to the source while its rows are being copied."""
-    victim, where = _stopped(scene, rng, *COPYING, "before-put-back")
+    victim, where = _stopped(scene, rng, *COPYING, "before-looking-for-changes")
     schema, table = scene.ground.subject.schema, "client"
     with psycopg.connect(scene.journey.source, autocommit=True) as connection:
         connection.execute("SET lock_timeout = '2s'")
@@ -589,7 +591,7 @@ KINDS: tuple[Kind, ...] = (
             1,
             _kill(point),
             _modes(point),
-            12 if point.writes else 10,
+            10,
             point=point.name,
             writes=point.writes,
             changing=point.start == "changed",
@@ -600,7 +602,7 @@ KINDS: tuple[Kind, ...] = (
         "kill between-commit-and-reply",
         1,
         kill_in_commit,
-        count=18,
+        count=10,
         point="between-commit-and-reply",
     ),
     Kind("a second run while the first sleeps, its sessions ended", 2, overtaken, count=6),
@@ -644,6 +646,7 @@ KINDS: tuple[Kind, ...] = (
         ("mongo",),
         3,
         server="mongod",
+        slow=True,
     ),
     Kind("pg_terminate_backend of the copier", 9, _terminated("copier")),
     Kind("pg_terminate_backend of the snapshot holder", 9, _terminated("snapshot holder")),
@@ -659,13 +662,18 @@ KINDS: tuple[Kind, ...] = (
         ("other", "mongo"),
         4,
     ),
-    Kind("black hole before the target", 10, _network("target", "black-hole"), count=3),
+    Kind("black hole before the target", 10, _network("target", "black-hole"), count=3, slow=True),
     Kind(
-        "black hole before the source", 10, _network("source", "black-hole"), ("other", "mongo"), 2
+        "black hole before the source",
+        10,
+        _network("source", "black-hole"),
+        ("other", "mongo"),
+        2,
+        slow=True,
     ),
     Kind("no temporary space on the target", 11, temporary_space, ("other",), 4),
     Kind("no room for the reports", 11, report_folder, count=4, changing=True),
-    Kind("a long reader before DDL", 12, long_reader, ("same", "other"), 4),
+    Kind("a long reader before DDL", 12, long_reader, ("same", "other"), 4, slow=True),
     Kind("a lock on the journal", 13, deadlock, ("same", "other"), 4),
     *(
         Kind(f"the source changes: {change}", 14, _changed(change), count=4, changing=True)

@@ -56,6 +56,10 @@ OBJECTS = (
 )
 
 
+#: The campaign's own checker is checked by the same mutations.
+_BLIND = "the campaign's own invariants do not see it"
+
+
 class Unfit(Exception):
     """This draw cannot be done to this table; another one is drawn."""
 
@@ -1013,13 +1017,22 @@ def _postgres(mutation: Mutation, where: Clinic, rng: random.Random) -> Outcome:
             connection.execute(f"SET search_path = {where.ground.subject.target}".encode())
             connection.execute("SET session_replication_role = replica")
             change = POSTGRES[mutation.kind](Patient(where.ground.subject, connection, rng))
-        return Outcome(mutation.id, change, _judged(journey, "postgres", change))
+        problem = _judged(journey, "postgres", change)
+        ground = where.ground
+        if not invariants.postgres(ground.subject, ground.truth, journey.postgres, ground.applied):
+            problem += f" {_BLIND}: {change.text}"
+        return Outcome(mutation.id, change, problem)
 
 
 def _mongo(mutation: Mutation, where: Clinic, rng: random.Random) -> Outcome:
     with where.database() as database:
         change = MONGO[mutation.kind](Documents(where.ground.subject, database, rng))
         problem = _judged(where.journey, "mongo", change)
+        ground = where.ground
+        if not invariants.mongo(
+            ground.subject, ground.truth, where.journey.mongo, ground.database, where.catalogue
+        ):
+            problem += f" {_BLIND}: {change.text}"
     if not problem:
         result = where.journey.run("verify", "--backend", "mongo", "-q")
         if result.code != 0:

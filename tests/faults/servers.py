@@ -506,6 +506,7 @@ class Scene:
                 return found, catalogue
         catalogue = invariants.postgres_catalogue(self.ground.subject, self.journey.postgres)
         with psycopg.connect(self.journey.postgres, autocommit=True) as connection:
+            connection.execute("SET lock_timeout = '20s'")
             tables = connection.execute(
                 "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace IN "
                 "(SELECT oid FROM pg_namespace WHERE nspname IN ('regionkit', %s))",
