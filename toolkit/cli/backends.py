@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, Protocol
 
-import psycopg
-
 from toolkit.cli.project import Project
 from toolkit.errors import ConnectionFailed, Refused, UsageError
 from toolkit.journal import State
@@ -65,11 +63,8 @@ class _MongoHistory:
 @contextmanager
 def translated() -> Iterator[None]:
     """Let no driver's exception reach the operator."""
-    try:
-        with mongo_session.translated("MongoDB"):
-            yield
-    except psycopg.Error as error:
-        raise postgres_session.translate(error) from None
+    with postgres_session.translated(), mongo_session.translated("MongoDB"):
+        yield
 
 
 @contextmanager

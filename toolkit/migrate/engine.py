@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from toolkit.config import Configuration
-from toolkit.errors import Refused, UsageError, VerificationFailed, sampled
+from toolkit.errors import (
+    ConnectionFailed,
+    Interrupted,
+    Refused,
+    UsageError,
+    VerificationFailed,
+    sampled,
+)
 from toolkit.journal import Chunk, Run, Stale, State, differences
 from toolkit.layout import Layout
 from toolkit.migrate.forecast import Forecast, forecast, names
@@ -17,6 +25,7 @@ from toolkit.migrate.progress import Progress
 from toolkit.migrate.target import Target
 from toolkit.migrate.throttle import UNLIMITED, Limits, Throttle
 from toolkit.migrate.workers import copy_all
+from toolkit.postgres import session
 from toolkit.postgres.source import Moment, Source
 from toolkit.refusal import Left
 
@@ -119,7 +128,7 @@ def migrate(
     outcome = Outcome()
     show = progress.watcher
     brake = throttle or Throttle()
-    with target.lock(), recorded(target, project, progress.copied) as history:
+    with target.lock(), recorded(target, project, progress.copied) as history, _resumable() as begun:
         clock = _Clock(outcome.seconds)
         show.phase("checking")
         run = target.run()
@@ -147,6 +156,7 @@ def migrate(
         else:
             outcome.resumed = True
             run = target.resume()
+        begun()
         history.copying(run, sum(plan.rows.values()))
         brake.listen(history.throttled)
         target.leave(plan.left, run)
@@ -181,6 +191,28 @@ def migrate(
             clock.lap("finish")
         outcome.counts = target.counts()
     return outcome
+
+
+@contextmanager
+def _resumable() -> Iterator[Callable[[], None]]:
+    """Yield what notes that the journal knows of the run.
+
+    A server that goes away after that leaves work half-way, which is more than not to be reached.
+
+    Raises:
+        Interrupted: it did.
+    """
+    begun: list[bool] = []
+    try:
+        with session.translated():
+            yield lambda: begun.append(True)
+    except ConnectionFailed as error:
+        if not begun:
+            raise
+        raise Interrupted(
+            error.message,
+            hint="when the server is back, run 'regionkit migrate --resume'",
+        ) from None
 
 
 def _require_same(target: Target, run: Run | None, plan: Forecast) -> None:

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import conninfo, sql
 from psycopg.rows import TupleRow
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -151,6 +152,23 @@ def first_line(error: psycopg.Error) -> str:
     """Return the message of an error without PostgreSQL's DETAIL, which quotes row values."""
     text = error.diag.message_primary or str(error).strip().partition("\n")[0]
     return text.strip()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Let no error of the driver out, whether it comes by itself or through SQLAlchemy.
+
+    Raises:
+        RegionkitError: what it means for the operator, see :func:`translate`.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error) from None
+    except DBAPIError as error:
+        if not isinstance(error.orig, psycopg.Error):
+            raise
+        raise translate(error.orig) from None
 
 
 def translate(error: psycopg.Error) -> RegionkitError:
