@@ -383,7 +383,7 @@ def mongo(subject: Subject, expected: Truth, url: str, name: str, applied: Any) 
                             tuple(placed.references),
                             region,
                         )
-                    except (KeyError, TypeError, ValueError) as error:
+                    except (KeyError, TypeError, ValueError, AttributeError) as error:
                         lines.append(f"I1 {collection}: {document['_id']}: {error!r}")
                     else:
                         found[region, cells] += 1
@@ -398,6 +398,14 @@ def mongo(subject: Subject, expected: Truth, url: str, name: str, applied: Any) 
             orphans = [one for one in here if None not in one and one not in there]
             if orphans:
                 lines.append(f"I5 {table}: {len(orphans)} orphan(s) of {target}, as {orphans[0]}")
+        for kept, table, column in subject.key_collections:
+            keys = Counter(
+                str(one["_id"].as_uuid()) if isinstance(one["_id"], Binary) else one["_id"]
+                for one in database[kept].find({})
+            )
+            wanted = Counter(one for (one,) in _picked(expected, table, rows, (column,)))
+            if keys != wanted:
+                lines.append(f"I5 key collection {kept}: {(keys - wanted) | (wanted - keys)}")
         journal = client["regionkit_journal"]
         migration = journal["migrations"].find_one({"_id": name}) or {}
         if migration.get("state") != "finished":
@@ -493,7 +501,8 @@ def _cell(kind: str, value: Any, micros: int | None) -> str | None:
     if kind == "date":
         return str(value.date().isoformat())
     if kind == "timestamptz":
-        assert micros is not None and value.microsecond % 1000 == 0
+        if type(micros) is not int:
+            raise TypeError(f"{type(micros).__name__} where microseconds belong")
         moment = value.replace(microsecond=value.microsecond + micros, tzinfo=None)
         return str(moment.isoformat(timespec="microseconds"))
     if kind == "jsonb":

@@ -51,6 +51,7 @@ class Subject:
         money: SQL of sums that are the same at both ends, over ``{schema}``.
         broken: SQL that returns rows where a balance is not the sum of its entries.
         key_tables: SQL over ``{schema}`` that returns rows where a key table differs.
+        key_collections: (collection, table, column) of the same on MongoDB.
         changes: statements over the source, by kind of change.
     """
 
@@ -64,6 +65,7 @@ class Subject:
     money: str
     broken: str
     key_tables: tuple[str, ...]
+    key_collections: tuple[tuple[str, str, str], ...]
     changes: Mapping[str, tuple[str, ...]]
 
     @property
@@ -177,6 +179,11 @@ bank = Subject(
         _key_table("client", "email", "client_email_key"),
         _key_table("account", "iban", "account_iban_key"),
         _key_table("card", "pan_token", "card_pan_token_key"),
+    ),
+    key_collections=(
+        ("client_email_key", "client", "email"),
+        ("account_iban_key", "account", "iban"),
+        ("card_pan_token_key", "card", "pan_token"),
     ),
     changes={
         "insert": (
@@ -332,6 +339,7 @@ ring = Subject(
     "GROUP BY a.branch, a.number, a.currency, a.balance "
     "HAVING a.balance <> coalesce(sum(e.amount), 0)",
     key_tables=(_key_table("client", "email", "client_email_regionkit_key"),),
+    key_collections=(("client_email_regionkit_key", "client", "email"),),
     changes={
         "insert": (
             "INSERT INTO ring.note SELECT branch, number, 'new {n}' FROM ring.client "

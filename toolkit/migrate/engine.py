@@ -128,7 +128,11 @@ def migrate(
     outcome = Outcome()
     show = progress.watcher
     brake = throttle or Throttle()
-    with target.lock(), recorded(target, project, progress.copied) as history, _resumable() as begun:
+    with (
+        target.lock(),
+        recorded(target, project, progress.copied) as history,
+        _resumable() as begun,
+    ):
         clock = _Clock(outcome.seconds)
         show.phase("checking")
         run = target.run()
