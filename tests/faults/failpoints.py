@@ -72,7 +72,7 @@ FAILPOINTS = (
         "before",
     ),
     Failpoint(
-        "before-rows", f"{_PG}.copy:Copier.copy", f"{_MG}.copy:Copier.copy", "before", writes=False
+        "before-rows", f"{_PG}.copy:Worker.copy", f"{_MG}.copy:Worker.copy", "before", writes=False
     ),
     Failpoint(
         "mid-stream", "psycopg:Copy.write", "pymongo.collection:Collection.insert_many", "before"
@@ -89,7 +89,7 @@ FAILPOINTS = (
         f"{_MG}.store:Store.checkpoint",
         "after",
     ),
-    Failpoint("after-commit", f"{_PG}.copy:Copier.copy", f"{_MG}.copy:Copier.copy", "after"),
+    Failpoint("after-commit", f"{_PG}.copy:Worker.copy", f"{_MG}.copy:Worker.copy", "after"),
     Failpoint(
         "before-looking-for-changes",
         f"{_PG}.source:Source.changes",
@@ -144,15 +144,15 @@ FAILPOINTS = (
     Failpoint(
         "resume-before-digests",
         f"{_PG}.target:PostgresTarget._by_transaction",
-        f"{_MG}.target:MongoTarget.reconcile",
+        f"{_MG}.target:MongoTarget.stale",
         "before",
         writes=False,
         start="changed",
     ),
     Failpoint(
         "resume-before-taking-out",
-        f"{_PG}.target:PostgresTarget._take_out",
-        "",
+        f"{_PG}.target:PostgresTarget.take_out",
+        f"{_MG}.target:MongoTarget.take_out",
         "before",
         start="changed",
     ),
@@ -165,8 +165,8 @@ FAILPOINTS = (
     ),
     Failpoint(
         "resume-after-taking-out",
-        f"{_PG}.target:PostgresTarget._take_out",
-        "",
+        f"{_PG}.target:PostgresTarget.take_out",
+        f"{_MG}.target:MongoTarget.take_out",
         "after",
         start="changed",
     ),

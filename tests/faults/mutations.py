@@ -1004,6 +1004,9 @@ def run(mutation: Mutation, where: Clinic, seed: int) -> Outcome:
             OperationFailure,
         ) as error:
             last = error
+        except Exception as error:  # noqa: BLE001 - one that fails must not end the others
+            outcome = Outcome(mutation.id, Change("", (), ()), f"campaign: {error!r}")
+            break
     else:
         outcome = Outcome(mutation.id, Change("", (), ()), f"cannot be done: {last!r}")
     outcome.kind = f"{mutation.backend}: {mutation.kind}"
