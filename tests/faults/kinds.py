@@ -7,13 +7,17 @@ was, is checked by the campaign and not here.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import resource
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import psycopg
@@ -447,24 +451,54 @@ def _network(server: Literal["source", "target"], action: Action) -> Callable[..
 # 11: a full disk ----------------------------------------------------------------------------------
 
 
-def temporary_space(scene: Scene, rng: random.Random) -> list[str]:
-    """The target refuses to write: ``temp_file_limit`` while indexes are built."""
-    settings = ("temp_file_limit", "work_mem", "maintenance_work_mem")
-    with psycopg.connect(scene.journey.postgres, autocommit=True) as connection:
-        database = connection.info.dbname
-        for name in settings:
-            connection.execute(f"ALTER DATABASE {database} SET {name} = '64kB'".encode())
-    try:
-        victim = scene.start()
-        code = victim.wait()
-    finally:
+def _let_no_file_grow(pid: int) -> None:
+    """Set ``ulimit -f`` of a process. Only its own user may: a child becomes that."""
+    owner = Path(f"/proc/{pid}").stat()
+    child = os.fork()
+    if child == 0:
+        try:
+            if owner.st_uid != os.getuid():
+                os.setgroups([])
+                os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
+                os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (8192, 8192))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0, f"the limits of process {pid} cannot be set"
+
+
+def disk_full(scene: Scene, rng: random.Random) -> list[str]:
+    """No file of the target's server may grow any more: ``ulimit -f``, set on its processes."""
+    victim, where = _stopped(scene, rng, *COPYING)
+    if scene.mode == "mongo":
+        pids = [scene.ground.servers.pid("mongo")]
+    else:
         with psycopg.connect(scene.journey.postgres, autocommit=True) as connection:
-            connection.execute(f"ALTER DATABASE {database} RESET ALL".encode())
+            pids = [
+                pid
+                for (pid,) in connection.execute(
+                    "SELECT pid FROM pg_stat_activity WHERE application_name = 'regionkit' "
+                    "AND datname = current_database()"
+                )
+            ]
+    for pid in pids:
+        _let_no_file_grow(pid)
+    victim.signal(signal.SIGCONT)
+    try:
+        code = victim.wait(SILENCE)
+    finally:
+        if scene.mode == "mongo":
+            # It may be waiting for room, or have given up.
+            with contextlib.suppress(AssertionError):
+                scene.ground.servers.kill("mongo")
+            scene.ground.servers.revive("mongo")
+        # PostgreSQL panics where it is the log that cannot grow, and recovers by itself.
+        scene.ground.servers.recovered("target")
+        scene.expire()
     if code == 0:
-        raise Missed("64 kB of temporary files were enough")
-    if code == STOPPED:
-        return []
-    return [f"exit: without temporary space: {code}, not 10: {_last(victim.err)}"]
+        raise Missed(f"nothing had to grow after {where}")
+    return [] if code == STOPPED else [f"exit: {code}, not 10, at {where}: {_last(victim.err)}"]
 
 
 def report_folder(scene: Scene, rng: random.Random) -> list[str]:
@@ -481,7 +515,7 @@ def report_folder(scene: Scene, rng: random.Random) -> list[str]:
         )
         connection.execute(f"ALTER TABLE {subject.schema}.client RENAME kept TO kept_".encode())
     before = scene.content()
-    victim = scene.start(limits=64)
+    victim = scene.start(limits=4096)
     lines = _ends(victim, 9, STOPPED, what="a refusal without room for its file")
     if scene.content() != before:
         lines.append("guard: the refused run wrote something")
@@ -671,7 +705,7 @@ KINDS: tuple[Kind, ...] = (
         2,
         slow=True,
     ),
-    Kind("no temporary space on the target", 11, temporary_space, ("other",), 4),
+    Kind("a full disk under the target", 11, disk_full, count=6),
     Kind("no room for the reports", 11, report_folder, count=4, changing=True),
     Kind("a long reader before DDL", 12, long_reader, ("same", "other"), 4, slow=True),
     Kind("a lock on the journal", 13, deadlock, ("same", "other"), 4),

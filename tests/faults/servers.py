@@ -58,17 +58,33 @@ class Servers:
         assert url is not None, f"{name} is down"
         return url
 
-    def kill(self, name: ServerName) -> None:
-        """kill -9 a server, and wait until the process is gone."""
+    def pid(self, name: ServerName) -> int:
+        """Return the process of a server that is running."""
         kind = "mongo" if name == "mongo" else "postgres"
         (pid,) = [one.pid for one in self._labs[name].status() if one.name == kind]
         assert pid is not None, f"{name} is down"
+        return pid
+
+    def kill(self, name: ServerName) -> None:
+        """kill -9 a server, and wait until the process is gone."""
+        pid = self.pid(name)
         gone = os.pidfd_open(pid)
         try:
             os.kill(pid, signal.SIGKILL)
             assert select.select([gone], [], [], 20)[0], f"{name} does not end"
         finally:
             os.close(gone)
+
+    def recovered(self, name: ServerName) -> None:
+        """Wait until a PostgreSQL that crashed by itself answers again."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self.url(name), connect_timeout=5).close()
+                return
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline, f"{name} does not come back"
+                time.sleep(0.05)
 
     def revive(self, name: ServerName | None = None) -> None:
         """Start what is down, on its data and port."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from toolkit.cli.output import stderr
 from toolkit.cli.project import Project
+from toolkit.errors import Interrupted
 from toolkit.refusal import Left, Refusal
 
 #: The folder, inside the operator's project.
@@ -18,15 +20,30 @@ FOLDER = Path(".regionkit") / "keys"
 def write(
     project: Project, name: str, header: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> Path:
-    """Write a CSV file that only this user can read; return its path."""
-    folder = project.configuration.folder / FOLDER
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / name
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+    """Write a CSV file that only this user can read; return its path.
+
+    Raises:
+        Interrupted: it cannot be written; what was there before still is.
+    """
+    path = project.configuration.folder / FOLDER / name
+    # Under another name until it is whole, so that half a list is never taken for all of it.
+    new = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows(rows)
+        new.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise Interrupted(
+            f"the list of keys cannot be written to {path}: {error.strerror}",
+            hint="make room there, then run the same command again",
+        ) from None
     return path
 
 
