@@ -28,7 +28,7 @@ from tests.faults.servers import Scene, ServerName, Victim, port, through
 from tests.live.journey import Journey, execute
 
 #: Seconds in which a run must notice that nobody answers any more.
-SILENCE = 60.0
+SILENCE = 90.0
 
 STOPPED = 10
 KILLED = -signal.SIGKILL
