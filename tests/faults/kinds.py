@@ -78,9 +78,15 @@ def _trap(
     return replace(trap, call=rng.randint(1, calls))
 
 
+def _modes(point: Failpoint) -> tuple[Mode, ...]:
+    """Return where a failpoint is reached: within one database, nothing is streamed."""
+    found = tuple(mode for mode in MODES if point.function(mode))
+    return tuple(mode for mode in found if (point.name, mode) != ("mid-stream", "same"))
+
+
 def _stopped(scene: Scene, rng: random.Random, *points: str) -> tuple[Victim, str]:
     """Start a run that stops at a seeded call of one of some failpoints; return it, and where."""
-    possible = [BY_NAME[name] for name in points if BY_NAME[name].function(scene.mode)]
+    possible = [BY_NAME[name] for name in points if scene.mode in _modes(BY_NAME[name])]
     point = rng.choice(possible)
     trap = _trap(scene, point, rng, "stop")
     victim = scene.start(traps=[trap])
@@ -416,14 +422,17 @@ def _terminated(who: str) -> Callable[[Scene, random.Random], list[str]]:
 def _network(server: Literal["source", "target"], action: Action) -> Callable[..., list[str]]:
     def strike(scene: Scene, rng: random.Random) -> list[str]:
         where = _target(scene) if server == "target" else "source"
+        checkpoint = b"INTO regionkit.checkpoint"
         if server == "source":
             pattern = rng.choice([b"SET TRANSACTION SNAPSHOT", b"SELECT"])
         elif scene.mode == "mongo":
             pattern = rng.choice([b"commitTransaction\x00", b"insert\x00"])
         elif scene.mode == "other":
-            pattern = rng.choice([b"COMMIT\x00", b"regionkit.chunk SET", b"COPY ", b"d\x00\x00"])
+            pattern = rng.choice(
+                [b"COMMIT\x00", b"INTO regionkit.checkpoint", b"COPY ", b"d\x00\x00"]
+            )
         else:
-            pattern = rng.choice([b"COMMIT\x00", b"regionkit.chunk SET", b"INSERT INTO"])
+            pattern = rng.choice([b"COMMIT\x00", checkpoint, b"INSERT INTO"])
         seen = _seen(scene, where, pattern)
         if not seen:
             raise Missed(f"{pattern!r} never passes")
@@ -611,11 +620,6 @@ def ddl_meanwhile(scene: Scene, rng: random.Random) -> list[str]:
 
 
 # All of them --------------------------------------------------------------------------------------
-
-
-def _modes(point: Failpoint) -> tuple[Mode, ...]:
-    found = tuple(mode for mode in MODES if point.function(mode))
-    return tuple(mode for mode in found if (point.name, mode) != ("mid-stream", "same"))
 
 
 KINDS: tuple[Kind, ...] = (
