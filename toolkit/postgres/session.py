@@ -20,7 +20,13 @@ from sqlalchemy.pool import NullPool
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from toolkit.config import Configuration
-from toolkit.errors import ConnectionFailed, LockNotObtained, Refused, RegionkitError
+from toolkit.errors import (
+    ConnectionFailed,
+    Interrupted,
+    LockNotObtained,
+    Refused,
+    RegionkitError,
+)
 from toolkit.postgres import ddl
 
 Connection = psycopg.Connection[TupleRow]
@@ -298,6 +304,7 @@ def exclusive(url: str, *, role: str, name: str, wait: float = 3.0) -> Iterator[
 
     Raises:
         LockNotObtained: somebody else holds it; the error says which session, and since when.
+        Interrupted: the session was ended meanwhile, and others were not kept out any more.
     """
     key = lock_key(f"regionkit {name}")
     with connect(url, role=role) as connection:
@@ -313,12 +320,21 @@ def exclusive(url: str, *, role: str, name: str, wait: float = 3.0) -> Iterator[
                     hint="wait until it has finished ('regionkit status'), then run this again",
                 )
             time.sleep(0.1)
+        unlock = "SELECT pg_advisory_unlock(%s)"
         try:
             yield connection
-        finally:
+        except BaseException:
             # A session that is gone has given the lock back; that is no second failure.
             with suppress(psycopg.Error):
-                connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+                connection.execute(unlock, (key,))
+            raise
+        try:
+            connection.execute(unlock, (key,))
+        except psycopg.Error as error:
+            raise Interrupted(
+                f"the session that kept others off {name!r} ended early: {first_line(error)}",
+                hint="run the same command again: what is done is found done",
+            ) from None
 
 
 def holder(connection: Connection, name: str) -> tuple[str, datetime] | None:
