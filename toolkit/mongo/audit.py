@@ -19,7 +19,7 @@ from pymongo.database import Database
 from toolkit.findings import Code, Finding, sampled_keys
 from toolkit.layout import Layout
 from toolkit.mongo.antijoin import Values, absent, given, not_once
-from toolkit.mongo.ddl import same_index
+from toolkit.mongo.ddl import same_index, same_view
 from toolkit.mongo.digest import Cells
 from toolkit.mongo.expected import PLAIN_OPTIONS
 from toolkit.mongo.inspect import indexes, same
@@ -313,6 +313,26 @@ class Audit:
                 )
         return found
 
+    def names(self) -> list[Finding]:
+        """Every view unites what the layout says, and nothing is there that the layout has not."""
+        entries = {str(entry["name"]): entry for entry in self._database.list_collections()}
+        planned = {one.name for one in self._collections.collections()}
+        found: dict[str, tuple[str, str]] = {}
+        for view in self._collections.views:
+            entry = entries.get(view.name)
+            if entry is None:
+                found[view.name] = (view.table_key, f"view {view.name} is missing")
+            elif entry["type"] != "view" or not same_view(entry["options"], view.names):
+                found[view.name] = (view.table_key, f"view {view.name} is not as planned")
+            planned.add(view.name)
+        for name in entries:
+            if name not in planned and not name.startswith("system."):
+                found[name] = (name, f"{name} is not in the plan")
+        return [
+            Finding(Code.catalogue_differs, self._server, table, keys=(name,), detail=detail)
+            for name, (table, detail) in sorted(found.items())
+        ]
+
     def indexes_of(self, one: Collection) -> list[Finding]:
         """Every index is there, as the layout has it."""
         found = indexes(self._database, one.name)
@@ -340,7 +360,12 @@ def audits(
     layout: Layout, collections: CollectionsLayout
 ) -> list[Callable[[Audit], list[Finding]]]:
     """Return everything that is audited, each to be run by itself."""
-    asked: list[Callable[[Audit], list[Finding]]] = [Audit.clients, Audit.links, Audit.validators]
+    asked: list[Callable[[Audit], list[Finding]]] = [
+        Audit.clients,
+        Audit.links,
+        Audit.validators,
+        Audit.names,
+    ]
     for table, placed in layout.placement.tables.items():
         for reference, role in placed.roles.items():
             asked.append(partial(_reference, table, reference, role))

@@ -528,6 +528,12 @@ def _united(found: Any, pipeline: Sequence[Document]) -> bool:
     return same(stages, list(pipeline))
 
 
+def same_view(options: Document, names: Sequence[str]) -> bool:
+    """Return whether a view's options, as the server lists them, unite these collections."""
+    pipeline = CreateView("", tuple(names)).pipeline
+    return options.get("viewOn") == names[0] and _united(options.get("pipeline"), pipeline)
+
+
 def _options(database: Database[Document], name: str) -> Document | None:
     """Return the options of a collection or view; ``None`` if there is neither."""
     for entry in database.list_collections(filter={"name": name}):
