@@ -105,15 +105,17 @@ FAILPOINTS = (
     ),
     Failpoint("between-key-tables", f"{_PG}.ddl:fill_key_table", f"{_MG}.load:_keys", "before"),
     Failpoint(
-        "before-put-back", f"{_PG}.takedown:put_back", f"{_MG}.load:create_indexes", "before"
+        "before-put-back", f"{_PG}.putback:PutBack.run", f"{_MG}.load:create_indexes", "before"
     ),
     Failpoint(
         "during-put-back",
-        f"{_PG}.takedown:_restore_leaves",
+        f"{_PG}.putback:_restore_leaves",
         "pymongo.collection:Collection.create_indexes",
         "before",
     ),
-    Failpoint("after-put-back", f"{_PG}.takedown:put_back", f"{_MG}.load:create_indexes", "after"),
+    Failpoint(
+        "after-put-back", f"{_PG}.putback:PutBack.run", f"{_MG}.load:create_indexes", "after"
+    ),
     Failpoint("before-sequences", f"{_PG}.target:PostgresTarget._set_sequences", "", "before"),
     Failpoint("after-sequences", f"{_PG}.target:PostgresTarget._set_sequences", "", "after"),
     Failpoint(

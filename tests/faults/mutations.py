@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
 
+import bson
 import psycopg
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
@@ -946,7 +947,8 @@ class Clinic:
             if name not in there:
                 database.create_collection(name, **options)
         for name, documents in self.content.items():
-            if list(database[name].find({})) != documents:
+            # As bytes: to Python, a number is equal whatever its type.
+            if [*map(bson.encode, database[name].find({}))] != [*map(bson.encode, documents)]:
                 database[name].delete_many({})
                 if documents:
                     database.command(
@@ -1009,6 +1011,7 @@ def run(mutation: Mutation, where: Clinic, seed: int) -> Outcome:
             psycopg.errors.InvalidObjectDefinition,
             psycopg.errors.WrongObjectType,
             psycopg.errors.DatatypeMismatch,
+            psycopg.errors.SyntaxError,
             OperationFailure,
         ) as error:
             last = error

@@ -55,6 +55,17 @@ def main() -> None:
     # A request to terminate is a request to stop cleanly, as Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _run()
+    except KeyboardInterrupt:
+        # A second Ctrl-C, while the first was being dealt with; a third changes nothing.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        print_error(StoppedByUser("stopped", hint="run the same command again"))
+        sys.exit(StoppedByUser.exit_code)
+
+
+def _run() -> None:
+    try:
         with backends.translated():
             app()
     except RegionkitError as error:
