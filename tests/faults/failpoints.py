@@ -74,9 +74,7 @@ FAILPOINTS = (
     Failpoint(
         "before-rows", f"{_PG}.copy:Worker.copy", f"{_MG}.copy:Worker.copy", "before", writes=False
     ),
-    Failpoint(
-        "mid-stream", "psycopg:Copy.write", "pymongo.collection:Collection.insert_many", "before"
-    ),
+    Failpoint("mid-stream", "psycopg:Copy.write", f"{_MG}.copy:Worker._insert", "before"),
     Failpoint(
         "between-rows-and-checkpoint",
         f"{_PG}.store:Store.checkpoint",
@@ -161,7 +159,7 @@ FAILPOINTS = (
     Failpoint(
         "resume-between-reopening-and-taking-out",
         f"{_PG}.store:Store.reopen",
-        "",
+        f"{_MG}.store:Store.reopen",
         "after",
         start="changed",
     ),

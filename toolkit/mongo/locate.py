@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -68,7 +69,10 @@ class Locator:
     def comparable(self, key: Key) -> Key:
         """Return a key as it is compared: numbers of every type alike."""
         if self._simple:
-            return key
+            # A document may hold another type than its column has: it is to be found, too.
+            with suppress(TypeError):
+                hash(key)
+                return key
         return tuple([comparable(value, self._folds) for value in key])
 
     def present(self, database: Database[Document], name: str, keys: Sequence[Key]) -> list[Key]:
