@@ -55,11 +55,12 @@ def planned(engine: Engine, layout: Layout, extras: Sequence[Extra]) -> Catalogu
 
 
 def compare(expected: Catalogue, actual: Catalogue, server: str) -> list[Finding]:
-    """Return one finding for each object that is missing or different, and for tables too many.
+    """Return one finding for each object that is missing or different, and for what is too many.
 
-    Pure. What an operator adds to the tables of a layout is theirs: an index, a constraint, a
-    trigger, a comment, what is granted on a table, and whether a trigger of the source's fires.
-    What is granted on a partition is not: it lets somebody past the table.
+    Pure. Too many are tables and columns. What else an operator adds to the tables of a layout is
+    theirs: an index, a constraint, a trigger, a comment, what is granted on a table, and whether a
+    trigger of the source's fires. What is granted on a partition is not: it lets somebody past the
+    table.
     """
     found = []
     for kind, objects in expected.items():
@@ -74,7 +75,7 @@ def compare(expected: Catalogue, actual: Catalogue, server: str) -> list[Finding
                 code = _MISSING.get(kind, Code.catalogue_differs)
                 detail = f"{word} {name} is missing"
             elif wanted is None:
-                if kind != "relations":
+                if kind not in ("relations", "columns"):
                     continue
                 code, detail = Code.catalogue_differs, f"{name} is not in the plan"
             else:
