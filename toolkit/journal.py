@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
@@ -159,6 +159,25 @@ class Pace:
     def rate(self) -> float:
         """Rows per second."""
         return self.rows / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a table looked like at some moment, by which a later change shows.
+
+    Attributes:
+        rows: how many it had.
+        oldest: ``xmin`` of a snapshot of that moment: no transaction below it was at work.
+        files: of the table on disk.
+    """
+
+    rows: int
+    oldest: int
+    files: str
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return asdict(self)
 
 
 def in_order(chunks: Iterable[Chunk]) -> list[Chunk]:

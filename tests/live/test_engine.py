@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ from bson.int64 import Int64
 from pymongo import MongoClient
 
 from tests.live.journey import Journey, copy_of, drop_mongo, execute, mongo_database, write
-from tests.live.support import database
+from tests.live.support import Result, database
+from toolkit.errors import Interrupted
 from toolkit.postgres.source import Source
+from toolkit.postgres.target import PostgresTarget
 
 SCHEMA = """
 CREATE SCHEMA shop;
@@ -257,3 +261,57 @@ def test_documents_of_others_are_put_right(journey: Journey) -> None:
     assert journey.run("verify", "--backend", "mongo", "-q").code == 5
     migrated(journey, "mongo", "--repair")
     journey.done("verify", "--backend", "mongo", "-q")
+
+
+VERIFY = ("verify", "--backend", "postgres", "--output", "json")
+
+
+def compared(result: Result) -> set[str]:
+    """Return what a verification says that it reads."""
+    lines = [json.loads(line) for line in result.err.splitlines() if line.startswith("{")]
+    return {line["detail"] for line in lines if line["event"] == "detail"}
+
+
+def test_a_stopped_verification_goes_on(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+    applied(journey, "postgres")
+    migrated(journey, "postgres")
+    everything = compared(journey.done(*VERIFY))
+    kept = journey.folder / ".regionkit" / "verified-postgres.json"
+    assert not kept.exists()
+    digests = PostgresTarget.digests
+
+    def stop_at_transfer(self: PostgresTarget, name: str, form: Any) -> Any:
+        if name == "transfer":
+            time.sleep(0.5)
+            raise Interrupted("the server went away")
+        return digests(self, name, form)
+
+    def stopped() -> None:
+        with monkeypatch.context() as here:
+            here.setattr(PostgresTarget, "digests", stop_at_transfer)
+            assert journey.run(*VERIFY).code == 10
+        assert kept.stat().st_mode & 0o777 == 0o600
+
+    stopped()
+    result = journey.done(*VERIFY, "--resume")
+    left = compared(result)
+    assert "transfer" in left and left < everything
+    assert result.document["results"][0]["equal"] is True
+    assert not kept.exists()
+
+    # What is changed behind it is found: in the layout, and in the source.
+    stopped()
+    execute(
+        journey.postgres, "UPDATE product SET price = 9 WHERE code = 'cup'", schema=journey.schema
+    )
+    result = journey.run(*VERIFY, "--resume")
+    assert result.code == 5
+    assert "product: 1 row-differs (cup): in price" in result.err
+    execute(
+        journey.postgres, "UPDATE product SET price = 7 WHERE code = 'cup'", schema=journey.schema
+    )
+    stopped()
+    execute(journey.source, "UPDATE client SET country = 'us' WHERE id = 10", schema="shop")
+    result = journey.run(*VERIFY, "--resume")
+    assert result.code == 5
+    assert compared(result) >= everything - {"transfer"}

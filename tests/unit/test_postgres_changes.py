@@ -71,6 +71,10 @@ def test_catalogues_are_compared_object_by_object() -> None:
         "triggers": {},
     }
     assert catalogue.compare(planned, planned, "postgres") == []
+    granted = {"relations": {"keys": "r p acl app=r/owner"}}
+    assert catalogue.compare({"relations": {"keys": "r p"}}, granted, "postgres") == []
+    closed = frozenset({"keys"})
+    assert catalogue.compare({"relations": {"keys": "r p"}}, granted, "postgres", closed) != []
     found = {(one.code, one.keys) for one in catalogue.compare(planned, live, "postgres")}
     assert found == {
         (Code.catalogue_differs, ("client_eu",)),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
 from toolkit.cli import backends, personal
@@ -33,6 +38,14 @@ from toolkit.migrate.verification import verify as verify_target
 def verify(
     config: ConfigOption = None,
     backend: BackendOption = Backend.all,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Leave out tables that a verification found equal before it was stopped, if "
+            "neither end has changed since.",
+        ),
+    ] = False,
     max_rate: MaxRateOption = None,
     max_load: MaxLoadOption = None,
     max_lag: MaxLagOption = None,
@@ -45,12 +58,15 @@ def verify(
     Counts and digests per table and region are compared first; where they differ, every key that
     is missing, unexpected, different or misplaced is named. Exits 5 if anything differs. Without a
     freeze of the source, equality is proven for the moment at which this command began.
+
+    What was found equal is kept until the command comes to its end: `--resume` goes on from there
+    on PostgreSQL, where rows tell when they were written.
     """
     project = open_project(config)
     options = Considerate(max_rate, max_load, max_lag, pause_file)
     verdicts = []
     for name in backend.names:
-        verdict = run(project, name, options, quiet=quiet, output=output)
+        verdict = run(project, name, options, resume=resume, quiet=quiet, output=output)
         verdicts.append(verdict)
         if output is Output.text:
             stdout().print(verdict_table(project, name, verdict))
@@ -64,6 +80,7 @@ def run(
     name: backends.Name,
     options: Considerate | None = None,
     *,
+    resume: bool = False,
     quiet: bool = False,
     output: Output = Output.text,
 ) -> Verdict:
@@ -73,14 +90,55 @@ def run(
         considerate(project, name, options or Considerate(), watcher) as throttle,
     ):
         watcher.phase("comparing")
-        return verify_target(
+        memory = Memory(project.configuration.folder / ".regionkit" / f"verified-{name}.json")
+        verdict = verify_target(
             project.source(),
             backends.target(project, name),
             project.layout,
             project.configuration,
             progress=watcher.detail,
             throttle=throttle,
+            kept=memory.read() if resume else None,
+            keep=memory.write,
         )
+        memory.forget()
+        return verdict
+
+
+class Memory:
+    """What a verification found equal so far, in a file, until it has come to its end.
+
+    Args:
+        path: of the file. It holds counts, and keys of clients in quarantine: only this user can
+            read it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> dict[str, Any] | None:
+        """Return what is there; ``None`` if nothing is, or nothing that can be read."""
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def write(self, document: dict[str, Any]) -> None:
+        """Keep what was found, instead of what is there. Without room for it, go on without."""
+        new = self._path.with_suffix(".new")
+        with suppress(OSError):
+            new.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            new.unlink(missing_ok=True)
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(document, file)
+            new.replace(self._path)
+
+    def forget(self) -> None:
+        """Remove the file."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
 
 def require_equal(project: Project, verdicts: list[Verdict]) -> None:

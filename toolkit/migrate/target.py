@@ -218,6 +218,14 @@ class Target(Protocol):
         """Yield the digest of every row that is in the target."""
         ...
 
+    def newer_from(self) -> int | None:
+        """Return from where on what is written now is newer; ``None`` where rows do not tell."""
+        ...
+
+    def is_untouched(self, name: str, rows: int, newer_from: int) -> bool:
+        """Return whether a table still has so many rows, and none that is newer."""
+        ...
+
     def columns(self, name: str) -> list[str]:
         """Return the columns of a table that the canonical cells are of."""
         ...

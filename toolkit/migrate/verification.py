@@ -7,22 +7,25 @@ cells of those that differ, until every column is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from toolkit.config import Configuration
 from toolkit.digest import Digest, DigestForm
 from toolkit.errors import StoppedByUser
 from toolkit.findings import Code, Finding
+from toolkit.journal import Decisions, Mark
 from toolkit.layout import Layout
 from toolkit.migrate.comparison import Key, Mismatch, RowComparison
 from toolkit.migrate.forecast import names
 from toolkit.migrate.target import Target
 from toolkit.migrate.throttle import Throttle
+from toolkit.migrate.verified import Verified, still_holds
+from toolkit.postgres.session import Connection
 from toolkit.postgres.source import Moment, Source
 from toolkit.refusal import Left
 
@@ -83,8 +86,20 @@ def verify(
     *,
     progress: Callable[[str], None] = lambda _: None,
     throttle: Throttle | None = None,
+    kept: dict[str, Any] | None = None,
+    keep: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Verdict:
     """Compare source and target, then what the layout adds, then the declared invariants.
+
+    Args:
+        source: the source.
+        target: the target.
+        layout: the decisions.
+        project: the operator's configuration.
+        progress: called with what is compared.
+        throttle: lets it wait, to spare a live source.
+        kept: what an earlier verification gave to ``keep`` before it was stopped.
+        keep: is given what was found equal so far, whenever there is more of it.
 
     Returns:
         The verdict. It says "equal to the source" of the moment at which it began to read; without
@@ -108,6 +123,7 @@ def verify(
         verdict.moment = source.moment
         with source.reader() as connection:
             form = target.digest_form(connection)
+            verified = _verified(source, target, project, connection, verdict.left, kept, keep)
 
         def held(work: Callable[..., _Result], *arguments: str) -> _Result:
             """Work when it is not held back; not at all when the verification has ended."""
@@ -116,6 +132,11 @@ def verify(
             return work(*arguments)
 
         def compare(name: str) -> _Compared:
+            known = verified.tables.get(name)
+            if known is not None and verified.target is not None:
+                rows = sum(known["rows"].values())
+                if target.is_untouched(name, rows, verified.target):
+                    return _Compared(known["rows"], known["source"], known["left"])
             progress(name)
             # How many rows it was is known afterwards: the next table waits for them.
             compared = _compare(source, target, name, form)
@@ -134,6 +155,7 @@ def verify(
                 verdict.findings.append(_uneven(target.server, name, compared))
             if compared.comparison is None:
                 equal.add(name)
+                verified.note(name, compared.rows, compared.source, compared.left)
             else:
                 verdict.findings.extend(compared.comparison.findings())
                 verdict.comparisons.append(compared.comparison)
@@ -150,6 +172,28 @@ def verify(
     ran = {name for name, _ in invariants}
     verdict.skipped = [one.name for one in project.file.invariant if one.name not in ran]
     return verdict
+
+
+def _verified(
+    source: Source,
+    target: Target,
+    project: Configuration,
+    connection: Connection,
+    left: Sequence[Left],
+    kept: dict[str, Any] | None,
+    keep: Callable[[dict[str, Any]], None],
+) -> Verified:
+    """Return what an earlier verification found equal and what has not changed since, if any."""
+    basis: Decisions = {
+        "decisions": project.decisions(),
+        "quarantine": [list(one.client) for one in left],
+    }
+    if kept and still_holds(kept, basis):
+        marks = {key: Mark(**mark) for key, mark in kept["source"].items()}
+        # The region of a row depends on other tables: all of them, or nothing.
+        if source.is_as_it_was(connection, marks):
+            return Verified(keep, basis, marks, kept["target"], dict(kept["tables"]))
+    return Verified(keep, basis, source.marks(connection), target.newer_from())
 
 
 @dataclass(frozen=True)

@@ -346,6 +346,14 @@ class MongoTarget:
         """Return which of the canonical cells are the key."""
         return list(self._cells(name).expected.key)
 
+    def newer_from(self) -> int | None:
+        """Return nothing: a document does not tell when it was written."""
+        return None
+
+    def is_untouched(self, name: str, rows: int, newer_from: int) -> bool:
+        """Return no: a document does not tell when it was written."""
+        return False
+
     def columns(self, name: str) -> list[str]:
         """Return the columns of a table that the canonical cells are of."""
         return list(self._cells(name).columns)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
@@ -54,19 +55,33 @@ def planned(engine: Engine, layout: Layout, extras: Sequence[Extra]) -> Catalogu
             transaction.rollback()
 
 
-def compare(expected: Catalogue, actual: Catalogue, server: str) -> list[Finding]:
+def compare(
+    expected: Catalogue,
+    actual: Catalogue,
+    server: str,
+    closed: AbstractSet[str] = frozenset(),
+) -> list[Finding]:
     """Return one finding for each object that is missing or different, and for what is too many.
 
     Pure. Too many are tables and columns. What else an operator adds to the tables of a layout is
     theirs: an index, a constraint, a trigger, a comment, what is granted on a table, and whether a
     trigger of the source's fires. What is granted on a partition is not: it lets somebody past the
     table.
+
+    Args:
+        expected: the catalogue as planned.
+        actual: the catalogue as it is.
+        server: the target's name, for findings.
+        closed: tables on which nothing may be granted either: key tables are copies of personal
+            data outside its region.
     """
     found = []
     for kind, objects in expected.items():
         there = actual[kind]
         for name in sorted(objects.keys() | there.keys()):
-            wanted, seen = _substance(objects.get(name)), _substance(there.get(name))
+            grants = name in closed
+            wanted = _substance(objects.get(name), grants=grants)
+            seen = _substance(there.get(name), grants=grants)
             if wanted == seen:
                 continue
             table = name.partition(".")[0]
@@ -85,7 +100,7 @@ def compare(expected: Catalogue, actual: Catalogue, server: str) -> list[Finding
     return found
 
 
-def _substance(text: str | None) -> str | None:
+def _substance(text: str | None, *, grants: bool) -> str | None:
     """Return what an object is, without what an operator may say of it, grant or switch off."""
     if text is None:
         return None
@@ -93,4 +108,4 @@ def _substance(text: str | None) -> str | None:
     if MOVING in text:
         # The guard that every carried row trigger has; the last word says when it fires.
         return text.rpartition(" ")[0]
-    return text if " of @." in text else _ACL.sub("", text)
+    return text if grants or " of @." in text else _ACL.sub("", text)

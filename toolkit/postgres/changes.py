@@ -109,12 +109,34 @@ def looks_changed(before: Connection, now: Connection, table: str, oldest: int) 
         oldest: ``xmin`` of the first snapshot.
     """
     counted = before.execute(f"SELECT count(*) FROM {table}").fetchone()
+    assert counted is not None
+    return touched(now, table, counted[0], oldest)
+
+
+def touched(now: Connection, table: str, rows: int, oldest: int) -> bool:
+    """Return whether rows may have come, gone or changed since there were so many of them.
+
+    Args:
+        now: a reader.
+        table: qualified.
+        rows: how many there were.
+        oldest: ``xmin`` of a snapshot of that moment.
+    """
     row = now.execute(
         f"SELECT count(*), count(*) FILTER (WHERE age(t.xmin) <= age('{oldest:d}'::xid)) "
         f"FROM {table} AS t"
     ).fetchone()
-    assert counted is not None and row is not None
-    return bool(row[1]) or row[0] != counted[0]
+    assert row is not None
+    return bool(row[1]) or row[0] != rows
+
+
+def oldest(connection: Connection) -> int:
+    """Return ``xmin`` of a snapshot of now, as 32 bits: every transaction below it has ended."""
+    row = connection.execute(
+        "SELECT pg_snapshot_xmin(pg_current_snapshot())::xid::text::bigint"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def reshaped(was: Footprint, now: Footprint) -> str:

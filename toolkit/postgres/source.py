@@ -18,7 +18,7 @@ from sqlalchemy import Computed
 from toolkit.config import Configuration
 from toolkit.digest import Digest, DigestForm, RowDigest
 from toolkit.errors import Interrupted, UsageError
-from toolkit.journal import Chunk, Key, in_order, ranges
+from toolkit.journal import Chunk, Key, Mark, in_order, ranges
 from toolkit.layout import Layout
 from toolkit.postgres import changes, ddl, digest, session
 from toolkit.postgres.regions import Joined, RegionQuery
@@ -156,6 +156,21 @@ class Source:
                 "the session that holds the source's snapshot is gone",
                 hint="run the same command again: it takes a new snapshot and goes on",
             ) from None
+
+    def marks(self, connection: session.Connection) -> dict[str, Mark]:
+        """Return what every table looks like under this snapshot."""
+        return {
+            key: Mark(self.count(connection, key), self._oldest, self.footprints[key].files)
+            for key in self._tables()
+        }
+
+    def is_as_it_was(self, connection: session.Connection, marks: Mapping[str, Mark]) -> bool:
+        """Return whether no table has changed since it looked as marked."""
+        return marks.keys() == self._tables().keys() and not any(
+            self.footprints[key].files != mark.files
+            or changes.touched(connection, self.query.table(key), mark.rows, mark.oldest)
+            for key, mark in marks.items()
+        )
 
     def _tables(self) -> dict[str, str]:
         return {key: self.query.table(key) for key in self.layout.placement.tables}

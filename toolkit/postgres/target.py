@@ -29,7 +29,17 @@ from toolkit.journal import (
     in_order,
 )
 from toolkit.layout import Layout
-from toolkit.postgres import catalogue, ddl, digest, freeze, inspect, session, switch, takedown
+from toolkit.postgres import (
+    catalogue,
+    changes,
+    ddl,
+    digest,
+    freeze,
+    inspect,
+    session,
+    switch,
+    takedown,
+)
 from toolkit.postgres.audit import Audit, key_tables, sequences
 from toolkit.postgres.copy import Copier, Worker
 from toolkit.postgres.layout import build
@@ -420,6 +430,17 @@ class PostgresTarget:
         columns = self.columns(name)
         return [columns.index(column) for column in order_columns(self._layout, key)]
 
+    def newer_from(self) -> int | None:
+        """Return from which transaction on what is written now is newer."""
+        with self._connect() as connection:
+            return changes.oldest(connection)
+
+    def is_untouched(self, name: str, rows: int, newer_from: int) -> bool:
+        """Return whether a table still has so many rows, and none that is newer."""
+        with self._connect_to_work() as connection:
+            table = ddl.quote(self._schema, self._table_name(name))
+            return not changes.touched(connection, table, rows, newer_from)
+
     def columns(self, name: str) -> list[str]:
         """Return the columns of a table that the canonical cells are of."""
         if name == self._layout.link:
@@ -559,7 +580,8 @@ class PostgresTarget:
             if isinstance(error.orig, psycopg.Error):
                 raise session.translate(error.orig) from None
             raise
-        return catalogue.compare(expected, actual, self._server)
+        closed = frozenset(key_tables(self._layout))
+        return catalogue.compare(expected, actual, self._server, closed)
 
     def invariants(self, project: Configuration) -> list[tuple[str, Callable[[], Finding | None]]]:
         """Return the declared invariants by name, each to be run by itself."""
