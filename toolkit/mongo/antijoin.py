@@ -23,7 +23,7 @@ from toolkit.mongo.expected import PLAIN_OPTIONS
 from toolkit.mongo.locate import comparable
 
 #: Different values that are held at once.
-WINDOW = 50_000
+WINDOW = 20_000
 
 #: Asking for one value by itself costs as much as reading so many that follow each other.
 _PER_QUESTION = 8

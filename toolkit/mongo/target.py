@@ -66,7 +66,7 @@ class MongoTarget:
     chunk_rows = CHUNK_ROWS
 
     #: The bank with 2,000,000 payments, with indexes and journal (docs/benchmarks.md).
-    effort = 40.0
+    effort = 30.0
     growth = 3.0
 
     def __init__(

@@ -34,12 +34,15 @@ class Task:
             Locking"). Two indexes of one partitioned table deadlock on its partitions.
         statement: what is executed.
         done: the object that is back with it; ``None`` for a part of one.
+        merge: whether it compares few rows with many: by merging two indexes, and not by hashing
+            the many for each partition of the few.
     """
 
     what: str
     locks: frozenset[str]
     statement: str
     done: Down | None = None
+    merge: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,13 +95,16 @@ class PutBack:
     def _weight(self, one: Down) -> int:
         return -self.weights.get(one.table, 0) - self.weights.get(one.other or "", 0)
 
-    def _proof(self, table: str, constraint: str, done: Down | None = None) -> Task:
+    def _proof(
+        self, table: str, constraint: str, done: Down | None = None, *, merge: bool = False
+    ) -> Task:
         return Task(
             f"foreign key {constraint} of {table}",
             frozenset({table}),
             f"ALTER TABLE {ddl.quote(self.schema, table)} "
             f"VALIDATE CONSTRAINT {ddl.quote(constraint)}",
             done,
+            merge,
         )
 
     def _partitions(self, connection: Connection, foreign: Sequence[Down]) -> list[Task]:
@@ -114,11 +120,13 @@ class PutBack:
         parts: dict[tuple[str, str], list[tuple[str, str]]] = {}
         for table, constraint, leaf, clone in sorted(rows):
             parts.setdefault((table, constraint), []).append((leaf, clone))
-        return [
-            self._proof(leaf, clone)
-            for one in foreign
-            for leaf, clone in parts.get((one.table, one.name), ())
-        ]
+        tasks = []
+        for one in foreign:
+            leaves = parts.get((one.table, one.name), [])
+            referred = self.weights.get(one.other or "", 0)
+            merge = referred * len(leaves) > self.weights.get(one.table, 0)
+            tasks += [self._proof(leaf, clone, merge=merge) for leaf, clone in leaves]
+        return tasks
 
     @session.retried
     def _add_unproven(self, connection: Connection, one: Down) -> None:
@@ -170,6 +178,8 @@ class PutBack:
             with connection.transaction():
                 self.fence(connection)
                 connection.execute("SELECT set_config('search_path', '', true)")
+                if task.merge:
+                    connection.execute("SET LOCAL enable_hashjoin = off")
                 connection.execute(task.statement)
                 if task.done is not None:
                     _restore_leaves(connection, self.schema, task.done.name, task.done.leaves)

@@ -104,7 +104,7 @@ class PostgresTarget:
 
     #: Of the bank with 2,000,000 payments: rows alone against rows, keys and indexes of the layout,
     #: and their log (docs/benchmarks.md).
-    effort = 6.0
+    effort = 8.0
     growth = 4.0
 
     def _connect(self) -> Connection:
