@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -315,3 +317,33 @@ def test_a_stopped_verification_goes_on(journey: Journey, monkeypatch: pytest.Mo
     result = journey.run(*VERIFY, "--resume")
     assert result.code == 5
     assert compared(result) >= everything - {"transfer"}
+
+
+def test_who_may_only_read_can_verify(journey: Journey) -> None:
+    """What such a role cannot ask is said, and nothing else is lost."""
+    applied(journey, "postgres")
+    migrated(journey, "postgres")
+    role = f"reader_{uuid.uuid4().hex[:8]}"
+    schemas = f'shop, "{journey.schema}", regionkit'
+    execute(
+        journey.postgres,
+        f"CREATE ROLE {role} LOGIN PASSWORD 'canary'",
+        f"GRANT USAGE ON SCHEMA {schemas} TO {role}",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {schemas} TO {role}",
+        f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schemas} TO {role}",
+    )
+    try:
+        head, _, tail = journey.postgres.rpartition("@")
+        scheme = head.partition("://")[0]
+        url = f"{scheme}://{role}:canary@{tail}"
+        reader = replace(journey, source=url, postgres=url)
+        result = reader.done(*VERIFY)
+        (document,) = result.document["results"]
+        assert document["equal"] is True
+        assert ["CREATE on the database" in one for one in document["unasked"]] == [True]
+        assert "canary" not in result.out + result.err
+        execute(journey.postgres, "DELETE FROM note WHERE client_id = 4", schema=journey.schema)
+        assert reader.run(*VERIFY).code == 5
+        assert journey.run(*VERIFY).document["results"][0]["unasked"] == []
+    finally:
+        execute(journey.postgres, f"DROP OWNED BY {role}", f"DROP ROLE {role}")

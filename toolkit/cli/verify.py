@@ -178,6 +178,7 @@ def document(verdict: Verdict) -> dict[str, Any]:
         if verdict.moment is None
         else {"lsn": verdict.moment.lsn, "time": verdict.moment.time.isoformat()},
         "findings": [finding.document() for finding in verdict.findings],
+        "unasked": verdict.unasked,
         "invariants": {"held": verdict.invariants, "skipped": verdict.skipped},
     }
 
@@ -197,4 +198,6 @@ def verdict_table(project: Project, name: str, verdict: Verdict) -> Table:
         table.add_row(f"invariant: {invariant}", "", "holds")
     for invariant in verdict.skipped:
         table.add_row(f"invariant: {invariant}", "", f"not declared for {name}: skipped")
+    for question in verdict.unasked:
+        table.add_row(question, "", "not asked")
     return table

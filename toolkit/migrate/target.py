@@ -240,6 +240,10 @@ class Target(Protocol):
         """Return rows per table and region; the empty string stands for global tables."""
         ...
 
+    def unasked(self) -> list[str]:
+        """Return, in words, what cannot be asked with the privileges that there are."""
+        ...
+
     def audits(self, equal: AbstractSet[str]) -> list[Callable[[], list[Finding]]]:
         """Return what compares the layout's additions with the data, each to be run by itself.
 

@@ -48,6 +48,7 @@ class Verdict:
         findings: what differs; empty means equal.
         invariants: the declared invariants that held.
         skipped: the declared invariants that are not declared for this backend.
+        unasked: what could not be asked with the privileges that there are.
         moment: the state of the source that was compared.
         comparisons: of the tables that differ.
     """
@@ -59,6 +60,7 @@ class Verdict:
     findings: list[Finding] = field(default_factory=list)
     invariants: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    unasked: list[str] = field(default_factory=list)
     moment: Moment | None = None
     comparisons: list[RowComparison] = field(default_factory=list)
 
@@ -109,7 +111,7 @@ def verify(
         Refused: the layout is not applied.
     """
     target.require_applied()
-    verdict = Verdict(target.server, left=target.quarantine())
+    verdict = Verdict(target.server, left=target.quarantine(), unasked=target.unasked())
     brake = throttle or Throttle()
     if verdict.left:
         source.leave([one.client for one in verdict.left])

@@ -532,6 +532,19 @@ class PostgresTarget:
         for audit in self.audits(frozenset()):
             yield from audit()
 
+    def unasked(self) -> list[str]:
+        """Return, in words, what cannot be asked with the privileges that there are."""
+        if self._may_create():
+            return []
+        return ["the catalogue against the plan: it takes CREATE on the database"]
+
+    def _may_create(self) -> bool:
+        with self._connect() as connection:
+            row = connection.execute(
+                "SELECT has_database_privilege(current_database(), 'CREATE')"
+            ).fetchone()
+            return row == (True,)
+
     def audits(self, equal: AbstractSet[str]) -> list[Callable[[], list[Finding]]]:
         """Return the audits, each to be run by itself.
 
@@ -573,6 +586,8 @@ class PostgresTarget:
                     )
                 ]
             actual = inspect.catalogue(connection, self._schema)
+        if not self._may_create():
+            return []
         engine = session.engine(self._url, role="postgres")
         try:
             expected = catalogue.planned(engine, self._layout, self._extras())
