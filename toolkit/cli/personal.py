@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from toolkit.cli.output import stderr
 from toolkit.cli.project import Project
@@ -26,25 +27,39 @@ def write(
         Interrupted: it cannot be written; what was there before still is.
     """
     path = project.configuration.folder / FOLDER / name
-    # Under another name until it is whole, so that half a list is never taken for all of it.
+    try:
+        with replacing(path) as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows(rows)
+    except OSError as error:
+        raise Interrupted(
+            f"the list of keys cannot be written to {path}: {error.strerror}",
+            hint="make room there, then run the same command again",
+        ) from None
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[str]]:
+    """Open a file that only this user can read; it is there when the block ends, and whole.
+
+    Raises:
+        OSError: it cannot be written; what was there before still is.
+    """
+    # Under another name until it is whole, so that half of it is never taken for all.
     new = path.with_suffix(".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         new.unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(header)
-            writer.writerows(rows)
+            yield file
         new.replace(path)
-    except OSError as error:
+    except OSError:
         with suppress(OSError):
             new.unlink(missing_ok=True)
-        raise Interrupted(
-            f"the list of keys cannot be written to {path}: {error.strerror}",
-            hint="make room there, then run the same command again",
-        ) from None
-    return path
+        raise
 
 
 def write_refusals(project: Project, refusals: Iterable[Refusal]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -126,14 +125,8 @@ class Memory:
 
     def write(self, document: dict[str, Any]) -> None:
         """Keep what was found, instead of what is there. Without room for it, go on without."""
-        new = self._path.with_suffix(".new")
-        with suppress(OSError):
-            new.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            new.unlink(missing_ok=True)
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(document, file)
-            new.replace(self._path)
+        with suppress(OSError), personal.replacing(self._path) as file:
+            json.dump(document, file)
 
     def forget(self) -> None:
         """Remove the file."""
