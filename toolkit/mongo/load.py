@@ -54,8 +54,10 @@ def create_indexes(
 
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="regionkit-index") as pool:
         wanted = [one for one in collections.collections() if one.indexes]
-        for created in [pool.submit(create, one) for one in wanted]:
-            created.result()
+        # Of the map, because it gives up the rest when one fails: where the server has gone, each
+        # would wait for it anew.
+        for _ in pool.map(create, wanted):
+            pass
 
 
 def empty_key_collections(
