@@ -119,7 +119,7 @@ def _forecast(
         stdout().print(forecast_table(project, name, plan))
         stdout().print(
             f"about {plan.seconds:,.0f} s with {project.configuration.file.migrate.workers} "
-            f"worker(s), and {plan.disk / (1 << 20):,.0f} MiB of disk with indexes and log"
+            f"worker(s), and {plan.disk / (1 << 20):,.0f} MiB of disk with indexes, without the log"
         )
     if plan.refusals:
         personal.write_refusals(project, plan.refusals)

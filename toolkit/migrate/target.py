@@ -86,7 +86,7 @@ class Target(Protocol):
 
     @property
     def growth(self) -> float:
-        """How many times as much disk as the rows in the source, with indexes, and with the log."""
+        """How many times as much disk as the source's rows, with indexes, without the log."""
         ...
 
     def values_refused(self, source: Source, connection: Connection) -> list[Refusal]:
