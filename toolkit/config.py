@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import os
+import runpy
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -47,11 +48,14 @@ def _without_password(url: str | None) -> str | None:
 class SourceSection(_Section):
     """``[source]``: the existing single-region PostgreSQL."""
 
-    #: ``module:attribute`` of a SQLAlchemy MetaData; without it the source is reflected.
+    #: ``module:attribute`` or ``file.py:attribute`` of a SQLAlchemy MetaData; without it the source
+    #: is reflected.
     metadata: str | None = None
     #: File with everything that MetaData loses (triggers, functions), beside the configuration.
     extras: str | None = None
     schema_name: str = Field("public", alias="schema")
+    #: Further schemas; their tables are called ``schema.table`` wherever a table is named.
+    schemas: list[str] = []
     url: str | None = None
     url_env: str = "REGIONKIT_SOURCE_URL"
     #: Module with ``create(connection)`` and ``load(connection, *, seed)``; only the demo uses it.
@@ -343,6 +347,12 @@ class Configuration:
         return self.file.source.schema_name
 
     @property
+    def source_schemas(self) -> tuple[str, ...]:
+        """The PostgreSQL schemas of the source's tables, the default one first."""
+        more = dict.fromkeys(self.file.source.schemas)
+        return (self.source_schema, *(name for name in more if name != self.source_schema))
+
+    @property
     def target_schema(self) -> str:
         """The PostgreSQL schema of the layout ``tables``."""
         return self.file.target.postgres.schema_name or f"{self.source_schema}_regional"
@@ -391,14 +401,19 @@ class Configuration:
         """Import the ``MetaData`` that ``[source] metadata`` names.
 
         Raises:
-            UsageError: there is no such module or attribute, or it is something else.
+            UsageError: there is no such module, file or attribute, or it is something else.
         """
         assert self.file.source.metadata is not None
-        found = import_name(self.file.source.metadata, self.folder)
+        module, _, attribute = self.file.source.metadata.partition(":")
+        if module.endswith(".py"):
+            found = _run_file(self.folder / module, attribute)
+        else:
+            found = import_name(self.file.source.metadata, self.folder)
         if not isinstance(found, MetaData):
             raise UsageError(
                 f"[source] metadata: {self.file.source.metadata!r} is a {type(found).__name__}",
-                hint='name a SQLAlchemy MetaData, as "package.module:attribute"',
+                hint='name a SQLAlchemy MetaData, as "package.module:attribute" or '
+                '"file.py:attribute"',
             )
         return found
 
@@ -452,6 +467,7 @@ class Configuration:
         decides["regions"] = list(self.topology.codes)
         decides["root"]["region"] |= {"map": self.region_map, "clients": self.clients()}
         decides["source schema"] = self.source_schema
+        decides["source schemas"] = list(self.source_schemas)
         decides["target schema"] = self.target_schema
         decides["target database"] = self.mongo_database
         # As it will be when it comes back from a journal.
@@ -562,6 +578,20 @@ def import_name(name: str, folder: Path) -> Any:
         raise UsageError(
             f"cannot import {name!r}: {type(error).__name__}: {error}",
             hint='write it as "package.module:attribute", importable from the project\'s folder',
+        ) from None
+
+
+def _run_file(path: Path, attribute: str) -> Any:
+    """Run a Python file of the operator's and return what it calls ``attribute``.
+
+    It is no module of the process: two projects may each have a ``schema.py``.
+    """
+    try:
+        return runpy.run_path(str(path))[attribute]
+    except Exception as error:  # noqa: BLE001  (the operator's file may raise anything)
+        raise UsageError(
+            f"cannot read {attribute!r} of {path}: {type(error).__name__}: {error}",
+            hint='write it as "file.py:attribute", relative to the configuration',
         ) from None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Dialect, Enum, Interval
@@ -52,6 +52,28 @@ _ALIASES = {
 }
 
 
+#: Types of extensions that mean the same in whatever schema the extension lies.
+_EXTENSION_TYPE = re.compile(
+    r"""(?:"(?:[^"]|"")+"|[^".]+)\.(?P<name>citext|hstore|ltree|lquery|ltxtquery|cube|seg|isbn|
+    isbn13|issn|ean13|geometry|geography|vector)""",
+    re.X,
+)
+
+#: PostgreSQL's own ranges: the type of their bounds, and whether a value is several of them.
+_RANGES = {
+    f"{name}{kind}": (subtype, kind == "multirange")
+    for name, subtype in (
+        ("int4", "integer"),
+        ("int8", "bigint"),
+        ("num", "numeric"),
+        ("ts", "timestamp without time zone"),
+        ("tstz", "timestamp with time zone"),
+        ("date", "date"),
+    )
+    for kind in ("range", "multirange")
+}
+
+
 class PostgresNamed(UserDefinedType[Any]):
     """A type that is carried under the name that PostgreSQL gives it (``format_type``)."""
 
@@ -72,6 +94,72 @@ class PostgresNamed(UserDefinedType[Any]):
         return None
 
 
+class _UserType(UserDefinedType[Any]):
+    """A type that a schema of the source defines, other than an enum or a domain."""
+
+    cache_ok = True
+
+    def __init__(self, name: str, schema: str | None) -> None:
+        self.name = name
+        self.schema = schema
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return the quoted name, for SQLAlchemy's compiler."""
+        quote = _DIALECT.identifier_preparer.quote_identifier
+        return ".".join(quote(part) for part in (self.schema, self.name) if part is not None)
+
+    def bind_processor(self, dialect: Any) -> Callable[[Any], Any] | None:
+        """Pass values as they are."""
+        return None
+
+
+class Composite(_UserType):
+    """A composite type.
+
+    Args:
+        name: its own.
+        fields: name and type of each attribute, in order.
+        schema: that it is defined in.
+    """
+
+    def __init__(
+        self, name: str, *fields: tuple[str, TypeEngine[Any]], schema: str | None = None
+    ) -> None:
+        super().__init__(name, schema)
+        self.fields = fields
+
+    def __repr__(self) -> str:
+        parts = [repr(self.name), *(f"({name!r}, {type_!r})" for name, type_ in self.fields)]
+        return f"Composite({', '.join(parts)}, schema={self.schema!r})"
+
+
+class CustomRange(_UserType):
+    """A range type that a schema defines.
+
+    Args:
+        name: its own.
+        subtype: the type of its bounds.
+        schema: that it is defined in.
+        multi: whether it is the multirange of such a range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        subtype: TypeEngine[Any],
+        *,
+        schema: str | None = None,
+        multi: bool = False,
+    ) -> None:
+        super().__init__(name, schema)
+        self.subtype = subtype
+        self.multi = multi
+
+    def __repr__(self) -> str:
+        more = ", multi=True" if self.multi else ""
+        return f"CustomRange({self.name!r}, {self.subtype!r}, schema={self.schema!r}{more})"
+
+
 @dataclass(frozen=True)
 class PostgresType:
     """A PostgreSQL type.
@@ -82,12 +170,18 @@ class PostgresType:
         arguments: length, or precision and scale; empty where none is given.
         dimensions: how many array brackets follow; PostgreSQL does not enforce the number.
         labels: the values of an enum, empty for every other type.
+        fields: name and type of each attribute of a composite type, in order.
+        subtype: the type of the bounds of a range; ``None`` for every other type.
+        multi: whether values are several ranges.
     """
 
     name: str
     arguments: tuple[int, ...] = ()
     dimensions: int = 0
     labels: tuple[str, ...] = ()
+    fields: tuple[tuple[str, PostgresType], ...] = ()
+    subtype: PostgresType | None = None
+    multi: bool = False
 
     @property
     def is_array(self) -> bool:
@@ -97,7 +191,11 @@ class PostgresType:
     @property
     def element(self) -> PostgresType:
         """The type of an array's elements."""
-        return PostgresType(self.name, self.arguments, 0, self.labels)
+        return replace(self, dimensions=0)
+
+    def array(self, dimensions: int) -> PostgresType:
+        """Return the type of arrays of this one."""
+        return replace(self, dimensions=self.dimensions + dimensions)
 
 
 def postgres_type(type_: TypeEngine[Any]) -> PostgresType:
@@ -108,8 +206,13 @@ def postgres_type(type_: TypeEngine[Any]) -> PostgresType:
     if isinstance(type_, postgresql.DOMAIN):
         return postgres_type(type_.data_type)
     if isinstance(type_, postgresql.ARRAY):
-        element = postgres_type(type_.item_type)
-        return PostgresType(element.name, element.arguments, type_.dimensions or 1, element.labels)
+        return postgres_type(type_.item_type).array(type_.dimensions or 1)
+    if isinstance(type_, Composite):
+        fields = tuple((name, postgres_type(field)) for name, field in type_.fields)
+        return PostgresType(type_.name, fields=fields)
+    if isinstance(type_, CustomRange):
+        subtype = postgres_type(type_.subtype)
+        return PostgresType(type_.name, subtype=subtype, multi=type_.multi)
     if isinstance(type_, Enum) and type_.native_enum:
         return PostgresType(str(type_.name), labels=tuple(type_.enums))
     return parse(type_.compile(dialect=_DIALECT))
@@ -140,4 +243,13 @@ def parse(text: str) -> PostgresType:
     if folded == "float" and arguments:
         # The precision is in bits, chooses one of two types, and is not kept.
         name, arguments = "real" if arguments[0] <= 24 else "double precision", ()
-    return PostgresType(name, arguments, (match["array"] or "").count("["))
+    if (qualified := _EXTENSION_TYPE.fullmatch(name)) is not None:
+        name = qualified["name"]
+    subtype, multi = _RANGES.get(name, (None, False))
+    return PostgresType(
+        name,
+        arguments,
+        (match["array"] or "").count("["),
+        subtype=PostgresType(subtype) if subtype else None,
+        multi=multi,
+    )

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from toolkit.types import PostgresNamed, PostgresType, parse, postgres_type
+from toolkit.types import (
+    Composite,
+    CustomRange,
+    PostgresNamed,
+    PostgresType,
+    parse,
+    postgres_type,
+)
 
 #: Names as PostgreSQL's ``format_type`` prints them, with the places of arguments.
 CANONICAL = [
@@ -58,7 +65,8 @@ def test_a_canonical_type_is_taken_apart_and_put_together(
     name: str, arguments: tuple[int, ...], dimensions: int
 ) -> None:
     parsed = parse(spell(name, arguments, dimensions))
-    assert parsed == PostgresType(name, arguments, dimensions)
+    assert (parsed.name, parsed.arguments, parsed.dimensions) == (name, arguments, dimensions)
+    assert (parsed.subtype is not None) == ("range" in name)
     assert spell(parsed.name, parsed.arguments, parsed.dimensions) == spell(
         name, arguments, dimensions
     )
@@ -186,3 +194,26 @@ def test_a_type_without_a_class_is_carried_by_its_name() -> None:
     assert "c bank.point3d[]" in compiled
     assert repr(table.c.c.type) == "PostgresNamed('bank.point3d[]')"
     assert table.c.c.type.bind_processor(postgresql.dialect()) is None
+
+
+def test_a_range_knows_the_type_of_its_bounds() -> None:
+    assert parse("tstzmultirange") == PostgresType(
+        "tstzmultirange", subtype=PostgresType("timestamp with time zone"), multi=True
+    )
+    custom = CustomRange("floats", sa.Double(), schema="other")
+    assert custom.get_col_spec() == '"other"."floats"'
+    assert postgres_type(custom) == PostgresType("floats", subtype=PostgresType("double precision"))
+
+
+def test_a_composite_type_knows_its_fields() -> None:
+    point = Composite("Point", ("x", sa.Integer()), ("tags", postgresql.ARRAY(sa.Text())))
+    assert point.get_col_spec() == '"Point"'
+    assert postgres_type(postgresql.ARRAY(point)) == PostgresType(
+        "Point", dimensions=1, fields=(("x", PostgresType("integer")), ("tags", parse("text[]")))
+    )
+
+
+def test_a_type_of_an_extension_is_known_in_any_schema() -> None:
+    assert parse("extensions.citext") == PostgresType("citext")
+    assert parse('"My ext".hstore[]') == PostgresType("hstore", dimensions=1)
+    assert parse("sales.citext_like") == PostgresType("sales.citext_like")
