@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import os
+import re
 import runpy
 import sys
 import tomllib
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sqlalchemy import MetaData
 
 from toolkit.errors import UsageError, redact
-from toolkit.placement import Kind, Statement
+from toolkit.placement import Kind, Statement, Through
 from toolkit.topology import Region, Topology, check_region_code
 
 #: Where the configuration is looked for when ``--config`` does not say.
@@ -145,14 +146,16 @@ class PlacementSection(_Section):
     home: Columns | None = None
     same_region: list[Columns] = []
     owner: str | None = None
+    #: ``"<table> via <column>"``: the rows of that table which refer to this one tell the client.
+    owned_through: str | None = None
     orphans: str | None = None
 
-    @field_validator("owner")
+    @field_validator("owner", "owned_through")
     @classmethod
-    def _owner_form(cls, owner: str | None) -> str | None:
-        if owner is not None and " via " not in owner:
+    def _via(cls, said: str | None) -> str | None:
+        if said is not None and " via " not in said:
             raise ValueError('write "<table> via <column>[, <column>]"')
-        return owner
+        return said
 
 
 class MongoInvariant(_Section):
@@ -615,17 +618,39 @@ def _topology(file: File) -> Topology:
 
 
 def _statement(said: PlacementSection) -> Statement:
-    owner = None
+    owner: tuple[str, tuple[str, ...]] | None = None
+    owner_key: tuple[str, ...] = ()
+    through: Through | None = None
     if said.owner is not None:
-        table, _, columns = said.owner.partition(" via ")
-        owner = (table.strip(), tuple(column.strip() for column in columns.split(",")))
+        table, columns = _via(said.owner)
+        if (named := _WITH_COLUMNS.fullmatch(table)) is not None:
+            table, owner_key = named["table"].strip(), _listed(named["columns"])
+        owner = (table, columns)
+    if said.owned_through is not None:
+        through = Through(*_via(said.owned_through))
     return Statement(
         kind=Kind(said.kind) if said.kind else None,
         home=_columns(said.home) if said.home is not None else None,
         same_region=tuple(_columns(columns) for columns in said.same_region),
         owner=owner,
+        owner_key=owner_key,
+        owned_through=through,
         orphans=said.orphans,
     )
+
+
+#: ``accounts (number)``: a table, and columns of it.
+_WITH_COLUMNS = re.compile(r"(?P<table>[^()]+)\((?P<columns>[^()]+)\)")
+
+
+def _via(said: str) -> tuple[str, tuple[str, ...]]:
+    """Take ``<table> via <column>[, <column>]`` apart."""
+    table, _, columns = said.rpartition(" via ")
+    return table.strip(), _listed(columns)
+
+
+def _listed(columns: str) -> tuple[str, ...]:
+    return tuple(column.strip() for column in columns.split(","))
 
 
 def _columns(value: Columns) -> tuple[str, ...]:

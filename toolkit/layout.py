@@ -96,6 +96,7 @@ class Layout:
         topology: the regions.
         placement: where each table belongs.
         default_schema: the PostgreSQL schema that table keys leave out.
+        names: the name of each table in the target, where there are no schemas, by its key.
         region_column: the name of the region column, free in every table that gets one.
         region_list: the name of the table of regions.
         link: the name of the link table.
@@ -109,6 +110,7 @@ class Layout:
     topology: Topology
     placement: Placement
     default_schema: str | None
+    names: Mapping[str, str]
     region_column: str
     region_list: str
     link: str
@@ -134,16 +136,14 @@ class Layout:
         """
         return self.regional[key].table if key in self.regional else self.shared[key]
 
-    def collection_name(self, key: str) -> str:
-        """Return a table's name where there are no schemas, as in MongoDB."""
-        return flat_name(self.table(key), self.default_schema)
+    def name(self, key: str) -> str:
+        """Return the name of a table in the target: its parent's in PostgreSQL, its view's in
+        MongoDB.
 
-
-def flat_name(table: Table, default_schema: str | None) -> str:
-    """Return a table's name, with its schema in front unless that is the default one."""
-    if table.schema is None or table.schema == default_schema:
-        return table.name
-    return f"{table.schema}_{table.name}"
+        Raises:
+            KeyError: there is no such table.
+        """
+        return self.names[key]
 
 
 def decide(
@@ -180,12 +180,13 @@ def decide(
     relations = NamePool(
         name for table in tables.values() for name in _relation_names(table, default_schema)
     )
+    names = _names(tables, default_schema, relations)
     regional_tables = [tables[key] for key in placement.regional]
     columns = NamePool(column.name for table in regional_tables for column in table.columns)
     region_column = columns.claim("region", "home_region", "regionkit_region")
     root_table = tables[placement.root]
     region_list = relations.claim("region", "regionkit_region")
-    root_name = root_table.name
+    root_name = names[placement.root]
     link = relations.claim(f"{root_name}_region", f"{root_name}_region_link")
     regional: dict[str, RegionalTable] = {}
     choices = dict(unique or {})
@@ -193,12 +194,12 @@ def decide(
         regional[key] = _regional_table(
             key,
             tables[key],
+            names[key],
             placement[key],
             topology,
             region_column,
             relations,
             choices,
-            default_schema,
         )
     if choices:
         raise UsageError(
@@ -215,6 +216,7 @@ def decide(
         topology=topology,
         placement=placement,
         default_schema=default_schema,
+        names=names,
         region_column=region_column,
         region_list=region_list,
         link=link,
@@ -225,10 +227,26 @@ def decide(
     )
 
 
+def _names(
+    tables: Mapping[str, Table], default_schema: str | None, relations: NamePool
+) -> dict[str, str]:
+    """Return the name of each table in the target.
+
+    Tables of the default schema keep theirs; the others have their schema in front.
+    """
+    names = {}
+    for key, table in sorted(tables.items()):
+        if table.schema in (None, default_schema):
+            names[key] = table.name
+        else:
+            names[key] = relations.claim(f"{table.schema}_{table.name}")
+    return names
+
+
 def _relation_names(table: Table, default_schema: str | None) -> Iterable[str]:
-    """Yield the names that a table takes in its schema: its own, its indexes', its enums'."""
-    yield flat_name(table, default_schema)
-    yield table.name
+    """Yield the names that a table takes in the target: its indexes', its enums', its own."""
+    if table.schema in (None, default_schema):
+        yield table.name
     for column in table.columns:
         # A table makes a type of its own name.
         if (type_ := postgres_type(column.type)).labels:
@@ -247,14 +265,13 @@ def _relation_names(table: Table, default_schema: str | None) -> Iterable[str]:
 def _regional_table(
     key: str,
     table: Table,
+    base: str,
     placed: TablePlacement,
     topology: Topology,
     region_column: str,
     relations: NamePool,
     choices: dict[str, str],
-    default_schema: str | None,
 ) -> RegionalTable:
-    base = flat_name(table, default_schema)
     return RegionalTable(
         key=key,
         table=table,

@@ -12,11 +12,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ForeignKeyConstraint, MetaData, Table
+from sqlalchemy import (
+    Column,
+    ForeignKeyConstraint,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.exc import NoReferenceError
 
 from toolkit.errors import Refused, UsageError, sampled
+from toolkit.names import NamePool
 
 
 class Kind(StrEnum):
@@ -65,6 +74,26 @@ class ForeignKey:
         return f"{self.table}({', '.join(self.columns)}) -> {self.target}"
 
 
+#: The key of ``Column.info`` under which a generated column says whose client it holds.
+OWNER = "regionkit_owner"
+
+
+@dataclass(frozen=True)
+class Through:
+    """The other way to own a row: by the rows that refer to it.
+
+    Attributes:
+        table: key of the table whose rows tell the client.
+        columns: its foreign key that leads to the owned table.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.table} via {', '.join(self.columns)}"
+
+
 @dataclass(frozen=True)
 class Statement:
     """What the operator says of one table in ``[placement.<table>]``.
@@ -74,6 +103,8 @@ class Statement:
         home: columns of the foreign key that the rows follow.
         same_region: columns of further foreign keys that stay within the client.
         owner: a home path that the schema does not declare: table, referencing columns.
+        owner_key: the columns of that table that they lead to; empty for its primary key.
+        owned_through: a table whose rows tell the client, and its foreign key that leads here.
         orphans: the region for rows whose home path is NULL; ``None`` refuses such rows.
     """
 
@@ -81,6 +112,8 @@ class Statement:
     home: tuple[str, ...] | None = None
     same_region: tuple[tuple[str, ...], ...] = ()
     owner: tuple[str, tuple[str, ...]] | None = None
+    owner_key: tuple[str, ...] = ()
+    owned_through: Through | None = None
     orphans: str | None = None
 
 
@@ -165,6 +198,65 @@ def _foreign_key(
     )
 
 
+def owner_columns(table: Table) -> tuple[Column[Any], ...]:
+    """Return the generated columns of a table that hold its client's key; empty for most tables."""
+    return tuple(column for column in table.columns if OWNER in column.info)
+
+
+def with_owner_columns(
+    metadata: MetaData,
+    root: str,
+    statements: Mapping[str, Statement] | None = None,
+    *,
+    default_schema: str | None = None,
+) -> MetaData:
+    """Return the schema with a column for the client in each table that is owned through another.
+
+    Args:
+        metadata: the logical schema; it is not changed.
+        root: key of the root.
+        statements: the operator's decisions by table key.
+        default_schema: the schema that table keys leave out.
+
+    Raises:
+        UsageError: a table that is named does not exist, or has no such foreign key.
+    """
+    owned = {
+        name: said.owned_through
+        for name, said in (statements or {}).items()
+        if said.owned_through is not None
+    }
+    if not owned:
+        return metadata
+    tables = {table_key(table, default_schema): table for table in metadata.tables.values()}
+    _check_known(tables, [root, *owned, *(through.table for through in owned.values())])
+    extended = MetaData(schema=metadata.schema)
+    for table in metadata.sorted_tables:
+        table.to_metadata(extended).info.update(table.info)
+    for name, through in owned.items():
+        own = _declared_keys(tables[through.table], default_schema)
+        if not any(key.target == name and key.columns == through.columns for key in own):
+            raise UsageError(
+                f"owned_through of [placement.{name}] names {through}, which is no foreign key "
+                f"to {name!r}",
+                details=[str(key) for key in own],
+                hint='write owned_through = "<table> via <column>[, <column>]"',
+            )
+        table = extended.tables[tables[name].key]
+        taken = NamePool(column.name for column in table.columns)
+        for column in tables[root].primary_key.columns:
+            own_name = f"{tables[root].name}_{column.name}"
+            table.append_column(
+                Column(
+                    taken.claim(own_name if column.name == "id" else column.name, own_name),
+                    column.type,
+                    comment=f"The client that the row belongs to, by {through}. Kept by regionkit.",
+                    info={OWNER: through},
+                )
+            )
+    return extended
+
+
 def infer(
     metadata: MetaData,
     root: str,
@@ -179,7 +271,7 @@ def infer(
     undecided until the operator states it.
 
     Args:
-        metadata: the logical, single-region schema.
+        metadata: the logical, single-region schema, as :func:`with_owner_columns` returns it.
         root: key of the table whose rows are clients.
         statements: the operator's decisions by table key.
         default_schema: the schema that table keys leave out.
@@ -200,7 +292,10 @@ def infer(
             hint="name a table whose rows are identified by a key in [root] table",
         )
     keys = {
-        name: (*_declared_keys(table, default_schema), *_stated_keys(name, tables, statements))
+        name: (
+            *_declared_keys(table, default_schema),
+            *_stated_keys(name, root, tables, statements),
+        )
         for name, table in tables.items()
     }
     distance = _distances(root, keys, statements)
@@ -225,6 +320,7 @@ def infer(
             if home.target not in placed:
                 continue  # Its home path goes through a table that is ambiguous itself.
             path = (home, *placed[home.target].home_path)
+            reason = f"follows {' -> '.join(key.target for key in path)} by "
             placed[name] = TablePlacement(
                 name,
                 Kind.owned,
@@ -232,9 +328,7 @@ def infer(
                 path,
                 roles=_roles(name, home, keys[name], distance, statement),
                 orphans=statement.orphans,
-                reason="follows "
-                + " -> ".join(key.target for key in path)
-                + f" by {', '.join(home.columns)}",
+                reason=reason + str(statement.owned_through or ", ".join(home.columns)),
             )
         elif statement.home is not None:
             raise UsageError(
@@ -273,7 +367,37 @@ def infer(
             details=ambiguous,
             hint="state home = [columns] in [placement.<table>] of regionkit.toml",
         )
+    _check_through(placed, statements)
     return Placement(root, placed)
+
+
+def _check_through(
+    placed: Mapping[str, TablePlacement], statements: Mapping[str, Statement]
+) -> None:
+    """Refuse a table that would own its rows through rows that follow it."""
+
+    def leads_to(name: str, key: str, seen: frozenset[str]) -> bool:
+        """Return whether the client of ``name``'s rows is found by way of ``key``."""
+        on_the_way = [name, *(hop.target for hop in placed[name].home_path)]
+        if key in on_the_way:
+            return True
+        through = [
+            said.owned_through.table
+            for one in on_the_way
+            if (said := statements.get(one)) is not None and said.owned_through is not None
+        ]
+        return any(leads_to(one, key, seen | {one}) for one in through if one not in seen)
+
+    for name, said in statements.items():
+        if said.owned_through is None:
+            continue
+        through = said.owned_through.table
+        if not placed[through].regional or leads_to(through, name, frozenset({through})):
+            raise UsageError(
+                f"owned_through of [placement.{name}] is wrong: the rows of {through!r} have no "
+                f"client of their own without {name!r}",
+                hint="name a table that follows the root by its own foreign keys",
+            )
 
 
 def _check_known(tables: Mapping[str, Table], names: Iterable[str]) -> None:
@@ -309,8 +433,15 @@ def _check_names(tables: Mapping[str, Table]) -> None:
 def _check_statements(root: str, statements: Mapping[str, Statement]) -> None:
     for name, said in statements.items():
         follows = [
-            option for option in ("home", "owner", "orphans") if getattr(said, option) is not None
+            option
+            for option in ("home", "owner", "owned_through", "orphans")
+            if getattr(said, option) is not None
         ]
+        if said.owned_through is not None and (said.owner or said.home):
+            raise UsageError(
+                f"[placement.{name}] says owned_through, and also {follows[0]}",
+                hint="leave out one of the two: a table follows its client in one way",
+            )
         if name == root and (follows or said.kind is not None):
             raise UsageError(
                 f"[placement.{name}] states {', '.join(follows) or 'kind'}, but {name!r} is the "
@@ -337,26 +468,65 @@ def _declared_keys(table: Table, default_schema: str | None) -> tuple[ForeignKey
 
 
 def _stated_keys(
-    name: str, tables: Mapping[str, Table], statements: Mapping[str, Statement]
+    name: str, root: str, tables: Mapping[str, Table], statements: Mapping[str, Statement]
 ) -> tuple[ForeignKey, ...]:
     statement = statements.get(name)
-    if statement is None or statement.owner is None:
+    if statement is None:
+        return ()
+    if statement.owned_through is not None:
+        columns = tuple(column.name for column in owner_columns(tables[name]))
+        key = tuple(column.name for column in tables[root].primary_key.columns)
+        if not columns:
+            raise ValueError("the metadata lacks what with_owner_columns() adds")
+        return (ForeignKey(name, columns, root, key, declared=False),)
+    if statement.owner is None:
         return ()
     target, columns = statement.owner
     _check_known(tables, [target])
-    target_columns = tuple(column.name for column in tables[target].primary_key.columns)
-    unknown = [column for column in columns if column not in tables[name].columns]
-    if unknown or len(columns) != len(target_columns):
-        problem = (
-            f"column {unknown[0]!r} does not exist in {name!r}"
-            if unknown
-            else f"{target!r} has {len(target_columns)} key column(s), not {len(columns)}"
-        )
+    target_columns = statement.owner_key or tuple(
+        column.name for column in tables[target].primary_key.columns
+    )
+    problem = _owner_problem(tables[name], columns, tables[target], target, target_columns)
+    if problem:
         raise UsageError(
             f"owner of [placement.{name}] is wrong: {problem}",
-            hint='write owner = "<table> via <column>[, <column>]"',
+            hint='write owner = "<table> via <column>[, <column>]", or where the columns do not '
+            'lead to its primary key, "<table>(<column>) via <column>"',
         )
     return (ForeignKey(name, columns, target, target_columns, declared=False),)
+
+
+def _owner_problem(
+    table: Table,
+    columns: Sequence[str],
+    target: Table,
+    target_key: str,
+    target_columns: Sequence[str],
+) -> str:
+    for name, asked, of in ((table.name, columns, table), (target_key, target_columns, target)):
+        unknown = [column for column in asked if column not in of.columns]
+        if unknown:
+            return f"column {unknown[0]!r} does not exist in {name!r}"
+    if len(columns) != len(target_columns):
+        return f"{target_key!r} has {len(target_columns)} key column(s), not {len(columns)}"
+    if set(target_columns) not in _unique_column_sets(target):
+        return f"{', '.join(target_columns)} of {target_key!r} is not unique"
+    return ""
+
+
+def _unique_column_sets(table: Table) -> list[set[str]]:
+    """Return the column sets that a key, a constraint or a whole index keeps unique."""
+    found = [
+        {column.name for column in constraint.columns}
+        for constraint in table.constraints
+        if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint)
+    ]
+    for index in table.indexes:
+        where = index.dialect_options["postgresql"].get("where")
+        plain = all(isinstance(part, Column) for part in index.expressions)
+        if index.unique and where is None and plain:
+            found.append({column.name for column in index.columns})
+    return found
 
 
 def _distances(
@@ -373,7 +543,7 @@ def _distances(
         if name == root or statement.kind is Kind.shared:
             continue
         for key in own:
-            if statement.owner is not None and key.declared:
+            if (statement.owner or statement.owned_through) and key.declared:
                 continue
             if statement.home is None or key.columns == statement.home:
                 referencing.setdefault(key.target, []).append(name)

@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from tests.unit.support import TOPOLOGY, key, laid_out, table
 from toolkit.errors import Refused, UsageError
-from toolkit.layout import Layout, Scope, decide, flat_name, is_generated
+from toolkit.layout import Layout, Scope, decide, is_generated
 from toolkit.names import MAX_BYTES
 from toolkit.placement import Kind, Statement, infer
 from toolkit.topology import Region, Topology
@@ -181,10 +181,9 @@ def test_tables_of_another_schema() -> None:
     layout = laid_out(metadata, default_schema="shop")
     assert list(layout.regional) == ["client", "audit.entry"]
     assert layout.regional["audit.entry"].parts["eu"] == "audit_entry_eu"
-    assert layout.collection_name("audit.entry") == "audit_entry"
-    assert layout.collection_name("client") == "client"
+    assert layout.name("audit.entry") == "audit_entry"
+    assert layout.name("client") == "client"
     assert layout.key_of(metadata.tables["audit.entry"]) == "audit.entry"
-    assert flat_name(metadata.tables["shop.client"], None) == "shop_client"
 
 
 def test_a_table_by_its_key() -> None:

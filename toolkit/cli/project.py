@@ -80,14 +80,13 @@ class Project:
     def layout(self) -> Layout:
         """The decisions that follow from the schema and the configuration."""
         schema = self.configuration.source_schema
-        placed = placement.infer(
-            self.metadata,
-            self.configuration.file.root.table,
-            self.configuration.statements,
-            default_schema=schema,
+        root, statements = self.configuration.file.root.table, self.configuration.statements
+        metadata = placement.with_owner_columns(
+            self.metadata, root, statements, default_schema=schema
         )
+        placed = placement.infer(metadata, root, statements, default_schema=schema)
         return layout.decide(
-            self.metadata,
+            metadata,
             self.configuration.topology,
             placed,
             default_schema=schema,

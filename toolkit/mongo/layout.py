@@ -207,7 +207,7 @@ def collections(layout: Layout) -> CollectionsLayout:
         validator = {"$jsonSchema": _described(table, shape)}
         indexes = tuple(builder.indexes)
         if key in layout.shared:
-            name = names[layout.collection_name(key)]
+            name = names[layout.name(key)]
             shared[key] = Collection(name, key, None, validator, indexes)
             continue
         parts = {code: names[part] for code, part in layout.regional[key].parts.items()}
@@ -230,7 +230,7 @@ def collections(layout: Layout) -> CollectionsLayout:
         regional=regional,
         keys=keys,
         views=tuple(
-            View(names[layout.collection_name(key)], key, tuple(parts.names.values()))
+            View(names[layout.name(key)], key, tuple(parts.names.values()))
             for key, parts in regional.items()
         ),
         shapes=shapes,
@@ -243,7 +243,7 @@ def _collection_names(layout: Layout) -> dict[str, str]:
     wanted = [
         layout.region_list,
         layout.link,
-        *(layout.collection_name(key) for key in (*layout.shared, *layout.regional)),
+        *(layout.name(key) for key in (*layout.shared, *layout.regional)),
         *(part for table in layout.regional.values() for part in table.parts.values()),
         *(
             unique.key_table

@@ -106,7 +106,7 @@ class Audit:
 
     def _link(self) -> Iterator[Finding]:
         layout, region = self._layout, ddl.quote(self._layout.region_column)
-        root = ddl.quote(self._schema, layout.root.table.name)
+        root = ddl.quote(self._schema, layout.name(layout.root.key))
         link = ddl.quote(self._schema, layout.link)
         on = " AND ".join(
             f"l.{ddl.quote(link_column)} = t.{ddl.quote(column)}"
@@ -178,7 +178,7 @@ class Audit:
     def _asked(self, name: str) -> Iterator[_Reference]:
         """Yield what must hold of a table: its home path, and each of its foreign keys."""
         layout, tables = self._layout, build(self._layout, self._schema).tables
-        keys = {layout.table(key).name: key for key in layout.placement.tables}
+        keys = {layout.name(key): key for key in layout.placement.tables}
         key = keys.get(name, name)
         region = ddl.quote(layout.region_column)
         regional = layout.regional.get(key)
@@ -189,7 +189,7 @@ class Audit:
                 table=key,
                 child_key=key,
                 parent_key=home.target,
-                parent=ddl.quote(self._schema, layout.table(home.target).name),
+                parent=ddl.quote(self._schema, layout.name(home.target)),
                 pairs=(
                     *zip(home.columns, home.target_columns, strict=True),
                     (layout.region_column, layout.region_column),
@@ -293,7 +293,7 @@ def sequences(connection: Connection, schema: str) -> list[tuple[str, str, str]]
 def key_tables(layout: Layout) -> Mapping[str, tuple[str, tuple[str, ...]]]:
     """Return, per key table, the table that it keeps and the columns."""
     return {
-        unique.key_table: (regional.table.name, unique.columns)
+        unique.key_table: (layout.name(regional.key), unique.columns)
         for regional in layout.regional.values()
         for unique in regional.uniques
         if unique.scope is Scope.key_table and unique.key_table is not None

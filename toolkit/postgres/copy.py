@@ -1,7 +1,8 @@
 """Copying chunks from the source into the layout ``tables``.
 
 Within one database the rows never leave the server (``insert ... select``); to another one they go
-as a binary COPY stream that Python hands on without looking into it.
+as a COPY stream that Python hands on without looking into it: binary where both databases read the
+values alike.
 """
 
 from __future__ import annotations
@@ -9,17 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
-from sqlalchemy import Enum, Table
+from sqlalchemy import Column, Enum
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
 
 from toolkit.errors import Interrupted, RegionkitError
 from toolkit.journal import Chunk, Run
 from toolkit.layout import Layout
 from toolkit.postgres import ddl, session, stream
+from toolkit.postgres.layout import build
 from toolkit.postgres.source import Source, copied_columns
 from toolkit.postgres.store import Store
+from toolkit.types import Composite, CustomRange, postgres_type
+
+# "named", because the other styles write % twice, which only SQLAlchemy's own execution undoes.
+_DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -30,11 +38,28 @@ class _Shape:
         target: the qualified table that is written.
         columns: of the target, in the order of the SELECT.
         expressions: over alias ``t`` of the source, one for each logical column.
+        binary: whether another database reads the values in binary form.
     """
 
     target: str
     columns: tuple[str, ...]
     expressions: tuple[str, ...]
+    binary: bool = True
+
+
+#: Types that every database reads in one binary form.
+_BINARY = frozenset(
+    {
+        *("smallint", "integer", "bigint", "real", "double precision", "numeric", "money"),
+        *("boolean", "text", "character varying", "character", "name", '"char"', "citext"),
+        *("bytea", "uuid", "json", "jsonb", "xml", "bit", "bit varying", "oid", "pg_lsn"),
+        *("date", "interval", "time without time zone", "time with time zone"),
+        *("timestamp without time zone", "timestamp with time zone"),
+        *("inet", "cidr", "macaddr", "macaddr8", "tsvector", "tsquery"),
+        *("point", "line", "lseg", "box", "path", "polygon", "circle"),
+        *("int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"),
+    }
+)
 
 
 class Copier:
@@ -67,6 +92,7 @@ class Copier:
         self._store = Store(schema)
         self._same_database = same_database
         self._settings = settings
+        self._tables = build(self._layout, schema).tables
 
     @contextmanager
     def worker(self) -> Iterator[Worker]:
@@ -127,11 +153,12 @@ class Copier:
         shape: _Shape,
         select: str,
     ) -> int:
+        form = "binary" if shape.binary else "text"
         with target.cursor() as writing:
             with writing.copy(
-                f"COPY {shape.target} ({ddl.columns(shape.columns)}) FROM STDIN (FORMAT binary)"
+                f"COPY {shape.target} ({ddl.columns(shape.columns)}) FROM STDIN (FORMAT {form})"
             ) as sink:
-                for block in stream.read(reader, f"COPY ({select}) TO STDOUT (FORMAT binary)"):
+                for block in stream.read(reader, f"COPY ({select}) TO STDOUT (FORMAT {form})"):
                     sink.write(block)
             return writing.rowcount
 
@@ -145,28 +172,59 @@ class Copier:
                 tuple(f"t.{ddl.quote(column)}" for column in keys),
             )
         table = layout.table(name)
+        target = self._tables[f"{self._schema}.{layout.name(name)}"]
         placed = layout.placement[name]
         columns = copied_columns(layout, name)
         more = [layout.region_column] if placed.regional else []
         more += [layout.reference_columns[key] for key in placed.foreign_references]
         return _Shape(
-            ddl.quote(self._schema, table.name),
+            ddl.quote(self._schema, layout.name(name)),
             (*columns, *more),
-            tuple(self._expression(table, column) for column in columns),
+            tuple(
+                self._expression(table.columns[column], target.columns[column])
+                for column in columns
+            ),
+            binary=all(_is_binary(table.columns[column].type) for column in columns),
         )
 
-    def _expression(self, table: Table, column: str) -> str:
-        """Return a column for the target: an enum of the source is another type than its copy."""
-        expression = f"t.{ddl.quote(column)}"
-        type_ = table.columns[column].type
-        array = ""
-        if isinstance(type_, postgresql.ARRAY):
-            type_, array = type_.item_type, "[]"
-        if not (isinstance(type_, Enum) and type_.native_enum):
+    def _expression(self, column: Column[Any], target: Column[Any]) -> str:
+        """Return a column for the target.
+
+        A type that a schema defines has a copy in the target, which is another type: such values
+        travel as text.
+        """
+        expression = f"t.{ddl.quote(column.name)}"
+        if not _defined(column.type):
             return expression
         if not self._same_database:
-            return f"{expression}::text{array}"
-        return f"{expression}::text{array}::{ddl.quote(self._schema, type_.name)}{array}"
+            return f"{expression}::text"
+        return f"{expression}::text::{target.type.compile(dialect=_DIALECT)}"
+
+
+def _defined(type_: TypeEngine[Any]) -> bool:
+    """Return whether a schema defines a type, or the type of its elements.
+
+    A domain is assigned to another as the value that it is; an array of a domain is not.
+    """
+    if isinstance(type_, postgresql.ARRAY):
+        return isinstance(type_.item_type, postgresql.DOMAIN) or _defined(type_.item_type)
+    if isinstance(type_, postgresql.DOMAIN):
+        return _defined(type_.data_type)
+    return isinstance(type_, Composite | CustomRange) or (
+        isinstance(type_, Enum) and type_.native_enum
+    )
+
+
+def _is_binary(type_: TypeEngine[Any]) -> bool:
+    """Return whether two databases read the binary form of a type alike.
+
+    An enum's is its text. In arrays, composite types and ranges stand the numbers of the types of
+    what they hold, and those of a schema or an extension differ between databases.
+    """
+    taken = postgres_type(type_)
+    if taken.name == "citext" or taken.labels:
+        return not taken.is_array
+    return taken.name in _BINARY and not _defined(type_)
 
 
 class Worker:

@@ -105,7 +105,7 @@ def operations(layout: Layout, schema: str, extras: Sequence[Extra] = ()) -> lis
     found += [
         revisions.CreateRegionOp(
             code,
-            {item.table.name: item.parts[code] for item in layout.regional.values()},
+            {layout.name(item.key): item.parts[code] for item in layout.regional.values()},
             schema=schema,
             region_list=layout.region_list,
         )
@@ -219,8 +219,8 @@ def _dialect_imports(source: str) -> Iterable[str]:
 
 def _in_order(layout: Layout, metadata: MetaData, schema: str) -> list[Table]:
     """Return the tables in the order in which they are created, without the key tables."""
-    regional = [item.table.name for item in layout.regional.values()]
-    shared = sorted(table.name for table in layout.shared.values())
+    regional = [layout.name(key) for key in layout.regional]
+    shared = sorted(layout.name(key) for key in layout.shared)
     names = [*shared, layout.region_list, layout.link, *regional]
     return [metadata.tables[f"{schema}.{name}"] for name in names]
 
@@ -303,7 +303,7 @@ def _extras(layout: Layout, schema: str, extras: Sequence[Extra]) -> Iterable[Mi
             definition = guarded(replace(extra, definition=definition)).definition
         yield revisions.CarryTriggerOp(
             extra.name,
-            layout.table(extra.table).name,
+            layout.name(extra.table),
             definition,
             schema=schema,
             state=extra.state,

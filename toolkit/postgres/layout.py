@@ -139,7 +139,6 @@ class _Builder:
         self.names = NamePool((*_source_names(layout), *_relations(layout)))
 
     def build(self) -> MetaData:
-        self._refuse_equal_names()
         self._refuse_dots()
         for key, table in self.layout.shared.items():
             self._shared_table(key, table)
@@ -159,22 +158,10 @@ class _Builder:
         _create_what_metadata_cannot_hold(self.metadata)
         return self.metadata
 
-    def _refuse_equal_names(self) -> None:
-        found: dict[str, str] = {}
-        for key in (*self.layout.regional, *self.layout.shared):
-            other = found.setdefault(self.layout.table(key).name, key)
-            if other != key:
-                raise Refused(
-                    f"tables {other!r} and {key!r} would both be "
-                    f"{self.layout.table(key).name!r} in schema {self.schema!r}",
-                    hint="rename one of them in the source, or leave it out of the MetaData",
-                )
-
     def _refuse_dots(self) -> None:
         """Refuse what Alembic takes apart: its foreign keys name their target in one string."""
-        tables = [self.layout.table(key) for key in (*self.layout.regional, *self.layout.shared)]
         dotted = [f"schema {self.schema!r}"] if "." in self.schema else []
-        dotted += [f"table {table.name!r}" for table in tables if "." in table.name]
+        dotted += [f"table {name!r}" for name in self.layout.names.values() if "." in name]
         referenced = {
             (reference.target, column)
             for placed in self.layout.placement.tables.values()
@@ -193,11 +180,11 @@ class _Builder:
             )
 
     def _target(self, key: str) -> Table:
-        return self.metadata.tables[f"{self.schema}.{self.layout.table(key).name}"]
+        return self.metadata.tables[f"{self.schema}.{self.layout.name(key)}"]
 
     def _shared_table(self, key: str, table: Table) -> None:
         target = Table(
-            table.name,
+            self.layout.name(key),
             self.metadata,
             *(self._column(column) for column in table.columns),
             *self._reference_columns(key, table),
@@ -267,7 +254,7 @@ class _Builder:
                 hint="move some of its columns to another table, one to one",
             )
         target = Table(
-            table.name,
+            self.layout.name(regional.key),
             self.metadata,
             *columns,
             comment=table.comment,
@@ -293,6 +280,7 @@ class _Builder:
                 self._key_table(regional, unique.key_table, unique.columns)
 
     def _key_table(self, regional: RegionalTable, name: str, columns: tuple[str, ...]) -> None:
+        keeps = self.layout.name(regional.key)
         Table(
             name,
             self.metadata,
@@ -306,8 +294,8 @@ class _Builder:
                 for column in columns
             ),
             PrimaryKeyConstraint(*columns, name=self.names.claim(f"{name}_pkey")),
-            comment=f"Keeps {regional.table.name} ({', '.join(columns)}) unique over all regions.",
-            info={INFO: TableInfo(Part.key_table, keeps=regional.table.name)},
+            comment=f"Keeps {keeps} ({', '.join(columns)}) unique over all regions.",
+            info={INFO: TableInfo(Part.key_table, keeps=keeps)},
         )
 
     def _reference_columns(self, key: str, table: Table) -> Iterable[Column[Any]]:
@@ -373,7 +361,10 @@ class _Builder:
         assert last is not None
         name = (last["quoted"] or last["plain"]).replace('""', '"')
         sequence = Sequence(name, schema=self.schema, metadata=self.metadata)
-        sequence.info["owned_by"] = (column.table.name, column.name)
+        sequence.info["owned_by"] = (
+            self.layout.name(self.layout.key_of(column.table)),
+            column.name,
+        )
         return f"nextval({ddl.literal(ddl.quote(self.schema, name))}::regclass)"
 
     def _in_target(self, sql: str) -> str:
@@ -636,7 +627,7 @@ def _relations(layout: Layout) -> Iterable[str]:
     yield from (layout.region_list, layout.link)
     for key in (*layout.regional, *layout.shared):
         table = layout.table(key)
-        yield table.name
+        yield layout.name(key)
         yield from (postgres_type(column.type).name for column in table.columns)
     for regional in layout.regional.values():
         yield from regional.parts.values()

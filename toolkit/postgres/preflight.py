@@ -14,7 +14,7 @@ from sqlalchemy import PrimaryKeyConstraint, Table, UniqueConstraint
 
 from toolkit.journal import Key
 from toolkit.layout import Scope
-from toolkit.placement import ForeignKey, Role
+from toolkit.placement import OWNER, ForeignKey, Role, owner_columns
 from toolkit.postgres import ddl
 from toolkit.postgres.regions import Joined
 from toolkit.postgres.session import Connection
@@ -106,6 +106,7 @@ class Preflight:
             for number, question in enumerate(self._questions(key, joined)):
                 if number in suspicious:
                     refusals += self._listed(connection, key, joined, question)
+        refusals += self._owned_twice(connection, key)
         refusals += self._duplicates(connection, key)
         width = self._width(connection, key)
         return Census(
@@ -126,7 +127,8 @@ class Preflight:
         share = min(100.0, 100 * 2 * _SAMPLE / row[1])
         sample = f" TABLESAMPLE SYSTEM ({share:.6f})" if row[0] and share < 100 else ""
         width = connection.execute(
-            f"SELECT avg(size) FROM (SELECT {self._bytes(key)} AS size FROM {table} AS t{sample} "
+            f"SELECT avg(size) FROM (SELECT {self._bytes(key)} AS size "
+            f"FROM {self._query.rows(key)} AS t{sample} "
             f"LIMIT {_SAMPLE}) AS sample"
         ).fetchone()
         return float(width[0] or 0) if width else 0.0
@@ -136,6 +138,8 @@ class Preflight:
         fixed, varying = _ROW, []
         for column in self._layout.table(key).columns:
             type_ = postgres_type(column.type)
+            if OWNER in column.info:
+                continue  # The source has no such column.
             if type_.name in _WIDTHS and not type_.is_array:
                 fixed += _WIDTHS[type_.name]
             else:
@@ -154,7 +158,9 @@ class Preflight:
             )
             columns = ", ".join(placed.home.columns)
             nobody = ddl.literal(f"belongs to no client: {columns} leads nowhere")
-            null = ddl.literal(f"belongs to no client: {columns} is NULL")
+            through = owner_columns(self._layout.table(key))
+            why = f"no row of {through[0].info[OWNER]} leads to it" if through else ""
+            null = ddl.literal(f"belongs to no client: {why or f'{columns} is NULL'}")
             assert joined.root is not None
             yield _Question(
                 f"CASE WHEN {missing} THEN {null} ELSE {nobody} END",
@@ -210,6 +216,18 @@ class Preflight:
             Refusal(key, reason, tuple(offenders), shared)
             for reason, offenders in by_reason.items()
         ]
+
+    def _owned_twice(self, connection: Connection, key: str) -> list[Refusal]:
+        """List the rows of a table that is owned through another which several clients share."""
+        shared = self._query.owned_twice(key)
+        if shared is None:
+            return []
+        through = owner_columns(self._layout.table(key))[0].info[OWNER]
+        reason = ddl.literal(f"belongs to several clients, by {through}")
+        rows = connection.execute(
+            f"SELECT {reason}, {self._source.shown_key(key)}, NULL::text[] FROM {shared} ORDER BY 2"
+        )
+        return self._refusals(key, rows)
 
     # Uniqueness ------------------------------------------------------------------------------
 

@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 from toolkit.config import Configuration, RegionRule
 from toolkit.errors import UsageError
 from toolkit.layout import Layout
-from toolkit.placement import ForeignKey, Role
+from toolkit.placement import OWNER, ForeignKey, Role, Through, owner_columns
 from toolkit.postgres import ddl
+
+#: The key of ``Table.info`` under which a model says that a table has children by inheritance: a
+#: SELECT without ONLY would show their rows too.
+ONLY = "regionkit_only"
 
 #: What the rule's expression gives, among the columns of the root.
 _RULED = '"regionkit: region"'
@@ -88,7 +92,15 @@ class RegionQuery:
 
     def table(self, key: str) -> str:
         """Return the qualified name of a table of the source."""
-        return ddl.quote(self._schema, self._layout.table(key).name)
+        table = self._layout.table(key)
+        if table.schema in (None, self._layout.default_schema):
+            return ddl.quote(self._schema, table.name)
+        return ddl.quote(table.schema, table.name)
+
+    def rows(self, key: str) -> str:
+        """Return a table of the source as it stands in FROM: its own rows, not its children's."""
+        only = "ONLY " if self._layout.table(key).info.get(ONLY) else ""
+        return only + self.table(key)
 
     def source_table(self, name: str) -> str:
         """Return the table that the rows of ``name`` come from: the root, for the link."""
@@ -104,7 +116,7 @@ class RegionQuery:
             thorough: with ``every_key``: follow each of these rows to its client too.
         """
         placed = self._layout.placement[key]
-        top = _From(self._relation(key, "t"))
+        top = _From(self.relation(key, "t"))
         region, root = "NULL::text", None
         if placed.regional:
             region, root = self._region(key, "t", "h", top)
@@ -153,16 +165,80 @@ class RegionQuery:
                 reference.columns, reference.target_columns, strict=True
             )
         )
-        return to.join(self._relation(reference.target, target), condition)
+        return to.join(self.relation(reference.target, target), condition)
 
-    def _relation(self, key: str, alias: str) -> str:
-        """Return a table of the source, the root with what the rule's expression gives."""
-        if key != self._layout.placement.root or self._rule.sql is None:
-            return f"{self.table(key)} AS {alias}"
-        return (
-            f"(SELECT root.*, ({self._rule.sql})::text AS {_RULED} FROM {self.table(key)} AS root) "
-            f"AS {alias}"
+    def relation(self, key: str, alias: str) -> str:
+        """Return a table of the source with an alias, and with the columns that are computed.
+
+        These are the region of the root where the operator's rule is an expression, and the client
+        of a table that is owned through another.
+        """
+        if key == self._layout.placement.root and self._rule.sql is not None:
+            return (
+                f"(SELECT root.*, ({self._rule.sql})::text AS {_RULED} "
+                f"FROM {self.rows(key)} AS root) AS {alias}"
+            )
+        owners = owner_columns(self._layout.table(key))
+        if not owners:
+            return f"{self.rows(key)} AS {alias}"
+        reference, clients, leads, client = self._through(key)
+        names = [f"k{number}" for number in range(len(leads))]
+        keys = ", ".join(f"{lead} AS {name}" for lead, name in zip(leads, names, strict=True))
+        found = ", ".join(
+            f"{value} AS {ddl.quote(owner.name)}"
+            for value, owner in zip(client, owners, strict=True)
         )
+        on = " AND ".join(
+            f"owner.{name} = own.{ddl.quote(column)}"
+            for name, column in zip(names, reference.target_columns, strict=True)
+        )
+        owned = ", ".join(f"owner.{ddl.quote(owner.name)}" for owner in owners)
+        return (
+            f"(SELECT own.*, own.ctid, {owned} FROM {self.rows(key)} AS own LEFT JOIN "
+            f"(SELECT DISTINCT ON ({', '.join(leads)}) {keys}, {found} FROM {clients} "
+            f"ORDER BY {', '.join([*leads, *client])}) AS owner ON {on}) AS {alias}"
+        )
+
+    def owned_twice(self, key: str) -> str | None:
+        """Return a SELECT of a table's rows (alias ``t``) that belong to more than one client.
+
+        ``None`` for a table that is not owned through another.
+        """
+        if not owner_columns(self._layout.table(key)):
+            return None
+        reference, clients, leads, client = self._through(key)
+        names = ", ".join(f"k{number}" for number in range(len(leads)))
+        on = " AND ".join(
+            f"twice.k{number} = t.{ddl.quote(column)}"
+            for number, column in enumerate(reference.target_columns)
+        )
+        return (
+            f"{self.rows(key)} AS t JOIN (SELECT {', '.join(leads)} FROM {clients} "
+            f"GROUP BY {', '.join(leads)} HAVING count(DISTINCT ({', '.join(client)})) > 1) "
+            f"AS twice({names}) ON {on}"
+        )
+
+    def _through(self, key: str) -> tuple[ForeignKey, str, list[str], list[str]]:
+        """Return how the clients of a table are found that is owned through another.
+
+        Returns:
+            The foreign key that leads here; the FROM clause of its table and that one's client;
+            the columns that lead here; the key of the client.
+        """
+        through: Through = owner_columns(self._layout.table(key))[0].info[OWNER]
+        placed = self._layout.placement[through.table]
+        reference = next(
+            one for one in placed.roles if (one.target, one.columns) == (key, through.columns)
+        )
+        top = _From(self.relation(through.table, "v"))
+        to, alias = top, "v"
+        for number, hop in enumerate(placed.home_path):
+            to = self._join(to, hop, alias, f"v{number}")
+            alias = f"v{number}"
+        client = [f"{alias}.{ddl.quote(column)}" for column in self._layout.root.primary_key]
+        leads = [f"v.{ddl.quote(column)}" for column in reference.columns]
+        present = " AND ".join(f"{column} IS NOT NULL" for column in (*leads, *client))
+        return reference, f"{top.sql()} WHERE {present}", leads, client
 
     def _region(self, key: str, alias: str, prefix: str, to: _From) -> tuple[str, str]:
         """Return a row's region and the alias of its client; join what they need."""

@@ -168,7 +168,7 @@ class Source:
         """Return whether no table has changed since it looked as marked."""
         return marks.keys() == self._tables().keys() and not any(
             self.footprints[key].files != mark.files
-            or changes.touched(connection, self.query.table(key), mark.rows, mark.oldest)
+            or changes.touched(connection, self.query.rows(key), mark.rows, mark.oldest)
             for key, mark in marks.items()
         )
 
@@ -197,7 +197,7 @@ class Source:
                 return changes.Changed(key, what)
             progress(key)
             with self.reader() as before, now.reader() as after:
-                if not changes.looks_changed(before, after, self.query.table(key), self._oldest):
+                if not changes.looks_changed(before, after, self.query.rows(key), self._oldest):
                     return None
                 mine = in_order(chunk for chunk in chunks if chunk.table == key)
                 form = changes.form_of(before)
@@ -376,7 +376,7 @@ class Source:
 
     def count(self, connection: session.Connection, name: str) -> int:
         """Return how many rows a table has, those in quarantine included."""
-        table = self.query.table(self.query.source_table(name))
+        table = self.query.rows(self.query.source_table(name))
         row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
         assert row is not None
         return int(row[0])
@@ -428,7 +428,7 @@ class Source:
         # The last key of each of so many equal parts, but for the last part.
         numbered = connection.execute(
             f"SELECT {texts} FROM (SELECT {keys}, row_number() OVER (ORDER BY {keys}) AS n, "
-            f"count(*) OVER () AS total FROM {self.query.table(key)}{sample}) AS numbered "
+            f"count(*) OVER () AS total FROM {self.query.rows(key)}{sample}) AS numbered "
             f"WHERE n * {count:d} / total > (n - 1) * {count:d} / total AND n < total ORDER BY n"
         ).fetchall()
         return [tuple(str(value) for value in row) for row in numbered]
@@ -498,7 +498,7 @@ class Source:
                 f"({', '.join(map(ddl.literal, one))})" for one in keys[start : start + _KEYS]
             )
             rows = connection.execute(
-                f"SELECT DISTINCT {bucket} FROM {self.query.table(key)} AS t "
+                f"SELECT DISTINCT {bucket} FROM {self.query.rows(key)} AS t "
                 f"WHERE ({texts}) IN (VALUES {values})"
             )
             found.update(chunks[row[0]] for row in rows)
@@ -581,8 +581,8 @@ class Source:
     ) -> list[int]:
         """Return how many rows match each predicate over alias ``t``."""
         counts = ", ".join(f"count(*) FILTER (WHERE {predicate})" for predicate in predicates)
-        table = self.query.table(self.query.source_table(name))
-        row = connection.execute(f"SELECT {counts} FROM {table} AS t").fetchone()
+        table = self.query.relation(self.query.source_table(name), "t")
+        row = connection.execute(f"SELECT {counts} FROM {table}").fetchone()
         assert row is not None
         return [int(count) for count in row]
 

@@ -139,7 +139,7 @@ def _grant(
         owner = schema_owner if one.kind == "SCHEMA" else present.get((one.kind, one.name))
         if owner is not None:
             privileges.grant_like(connection, schema, [one], owner)
-        if (one.kind, one.name, one.column) == ("TABLE", layout.root.table.name, None):
+        if (one.kind, one.name, one.column) == ("TABLE", layout.name(layout.root.key), None):
             link = replace(one, name=layout.link)
             privileges.grant_like(connection, schema, [link], present["TABLE", layout.link])
 

@@ -302,7 +302,7 @@ class PostgresTarget:
         return digest.per_group(connection, statement, form)
 
     def _table_name(self, name: str) -> str:
-        return name if name == self._layout.link else self._layout.table(name).name
+        return name if name == self._layout.link else self._layout.name(name)
 
     def finish(self, run: Run, progress: Callable[[str], None]) -> None:
         """Fill key tables, put back what was taken down, set sequences."""
@@ -367,7 +367,7 @@ class PostgresTarget:
 
     def _names(self) -> dict[str, str]:
         """Return the target's table for every table key."""
-        return {key: self._layout.table(key).name for key in self._layout.placement.tables}
+        return {key: self._layout.name(key) for key in self._layout.placement.tables}
 
     # History -----------------------------------------------------------------------------------
 
@@ -658,7 +658,7 @@ class PostgresTarget:
             LockNotObtained: writers are at work.
         """
         counted = {
-            self._layout.link if name == self._layout.link else self._layout.table(name).name: sum(
+            self._layout.link if name == self._layout.link else self._layout.name(name): sum(
                 counts.values()
             )
             for name, counts in rows.items()
