@@ -135,6 +135,14 @@ class Cutover:
             return self._plan(connection)
 
     def _plan(self, connection: Connection) -> Plan:
+        _, *more = self.project.source_schemas
+        if more:
+            raise Refused(
+                f"the source has {1 + len(more)} schemas, and a cutover freezes and renames one",
+                details=[f"{name!r} would still be written to" for name in more],
+                hint="stop the application, run 'regionkit migrate' and 'regionkit verify', and "
+                "let it use the layout's names (docs/cutover.md)",
+            )
         last = self._journal.last(connection)
         if last is not None and last.state is State.switched:
             raise Refused(
