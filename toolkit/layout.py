@@ -297,7 +297,10 @@ def reference_columns(
     """Return the region column that each foreign reference of a table carries."""
     taken = NamePool([region_column, *(column.name for column in table.columns)])
     return {
-        reference: taken.claim(f"{'_'.join(reference.columns)}_region")
+        # A field of MongoDB's can hold no dot, and begin with no dollar sign.
+        reference: taken.claim(
+            f"{'_'.join(reference.columns).replace('.', '_').lstrip('$')}_region"
+        )
         for reference in placed.foreign_references
     }
 

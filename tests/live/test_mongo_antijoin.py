@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from bson.binary import Binary
+from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -60,6 +61,7 @@ KINDS: dict[str, Any] = {
     "int64": lambda number: Int64(number),
     "text": lambda number: f"key é {number}",
     "uuid": some_uuid,
+    "numeric": lambda number: Decimal128(f"{number}.50"),
     "decimal and others": lambda number: [1.5 * number, {"a": number}, Int64(number)][number % 3],
 }
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from types import NoneType
 from typing import Any
 
 from bson.binary import UUID_SUBTYPE, Binary
+from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from pymongo.database import Database
 
@@ -182,6 +184,8 @@ def given(value: Any) -> Any:
     """Return a value as a query names it."""
     if type(value) is bytes:
         return Binary(value, UUID_SUBTYPE)
+    if isinstance(value, Decimal):
+        return Decimal128(value)
     if isinstance(value, tuple):
         return {name: given(item) for name, item in value}
     return value
@@ -230,9 +234,3 @@ _PLAIN = {int, Int64, str, NoneType}
 #: and a binary that is a UUID.
 _BINARY = 0x05
 _KINDS = {0x10: ("i", b""), 0x12: ("q", b""), _BINARY: ("16s", b"\x10\0\0\0\x04")}
-
-#: Types whose values Python compares as MongoDB does.
-_PLAIN = {int, Int64, str, NoneType}
-
-#: BSON types of integers, and their struct codes.
-_INTEGERS = {0x10: "i", 0x12: "q"}

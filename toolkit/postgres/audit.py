@@ -253,11 +253,13 @@ class Audit:
                 )
 
     def _sequences(self) -> Iterator[Finding]:
-        for table, column, sequence in sequences(self._connection, self._schema):
+        for table, column, sequence in sequences(self._connection, self._schema, numbers=True):
             row = self._connection.execute(
-                f"SELECT m, last_value FROM (SELECT max({ddl.quote(column)}) AS m "
-                f"FROM {ddl.quote(self._schema, table)}) AS greatest, {sequence} "
-                "WHERE m > last_value OR (m = last_value AND NOT is_called)"
+                "SELECT m, last_value FROM "
+                f"({furthest(self._schema, table, column, sequence)}) AS furthest(m), {sequence}, "
+                f"pg_sequence WHERE seqrelid = {ddl.literal(sequence)}::regclass "
+                "AND ((m - last_value) * sign(seqincrement) > 0 "
+                "OR (m = last_value AND NOT is_called))"
             ).fetchone()
             if row is not None:
                 yield Finding(
@@ -269,8 +271,16 @@ class Audit:
                 )
 
 
-def sequences(connection: Connection, schema: str) -> list[tuple[str, str, str]]:
-    """Return table, column and sequence of every column that draws from one."""
+def sequences(
+    connection: Connection, schema: str, *, numbers: bool = False
+) -> list[tuple[str, str, str]]:
+    """Return table, column and sequence of every column that draws from one.
+
+    Args:
+        connection: to the server.
+        schema: of the tables.
+        numbers: only columns of a type of numbers; a text can have a number of a sequence in it.
+    """
     rows = connection.execute(
         """
         SELECT c.relname, a.attname, s.oid::regclass::text
@@ -284,10 +294,25 @@ def sequences(connection: Connection, schema: str) -> list[tuple[str, str, str]]
         WHERE s.relkind = 'S' AND (f.oid IS NOT NULL OR
               (d.objid = s.oid AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i'))
           AND c.relnamespace = to_regnamespace(quote_ident(%s)) AND NOT c.relispartition
+          AND (NOT %s OR (SELECT typcategory = 'N' FROM pg_type WHERE oid = a.atttypid))
         """,
-        (schema,),
+        (schema, numbers),
     ).fetchall()
     return [(str(table), str(column), str(sequence)) for table, column, sequence in rows]
+
+
+def furthest(schema: str, table: str, column: str, sequence: str) -> str:
+    """Return a SELECT of the value of a column that its sequence would hand out last.
+
+    Values out of the sequence's range are none of its own.
+    """
+    value = ddl.quote(column)
+    return (
+        f"SELECT CASE WHEN seqincrement > 0 THEN max({value}) ELSE min({value}) END "
+        f"FROM {ddl.quote(schema, table)}, pg_sequence "
+        f"WHERE seqrelid = {ddl.literal(sequence)}::regclass "
+        f"AND {value} BETWEEN seqmin AND seqmax GROUP BY seqincrement"
+    )
 
 
 def key_tables(layout: Layout) -> Mapping[str, tuple[str, tuple[str, ...]]]:

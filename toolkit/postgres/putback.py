@@ -223,17 +223,31 @@ def _restore_leaves(
     if not leaves:
         return
     rows = connection.execute(
-        "SELECT t.relname, p.relname FROM pg_partition_tree(%s::regclass) AS tree "
+        "SELECT t.relname, p.relname, p.oid::bigint FROM pg_partition_tree(%s::regclass) AS tree "
         "JOIN pg_class p ON p.oid = tree.relid JOIN pg_index x ON x.indexrelid = p.oid "
         "JOIN pg_class t ON t.oid = x.indrelid WHERE tree.level > 0",
         (ddl.quote(schema, name),),
     ).fetchall()
-    for table, current in rows:
+
+    def rename(current: str, wanted: str) -> None:
+        connection.execute(
+            f"ALTER INDEX {ddl.quote(schema, current)} RENAME TO {ddl.quote(wanted)}"
+        )
+
+    names = {
+        table: (current, leaves[table][0], f"regionkit_{oid}")
+        for table, current, oid in rows
+        if table in leaves and leaves[table][0] != current
+    }
+    if {wanted for _, wanted, _ in names.values()} & {current for _, current, _ in rows}:
+        # One partition's index got the name that another's had: all of them step aside first.
+        for table, (current, wanted, aside) in names.items():
+            rename(current, aside)
+            names[table] = (aside, wanted, aside)
+    for current, wanted, _ in names.values():
+        rename(current, wanted)
+    for table, current, _ in rows:
         wanted, comment = leaves.get(table, (current, None))
-        if wanted != current:
-            connection.execute(
-                f"ALTER INDEX {ddl.quote(schema, current)} RENAME TO {ddl.quote(wanted)}"
-            )
         if comment is not None:
             connection.execute(
                 f"COMMENT ON INDEX {ddl.quote(schema, wanted)} IS {ddl.literal(comment)}"

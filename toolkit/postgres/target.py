@@ -40,7 +40,7 @@ from toolkit.postgres import (
     switch,
     takedown,
 )
-from toolkit.postgres.audit import Audit, key_tables, sequences
+from toolkit.postgres.audit import Audit, furthest, key_tables, sequences
 from toolkit.postgres.copy import Copier, Worker
 from toolkit.postgres.layout import build
 from toolkit.postgres.putback import PutBack
@@ -358,11 +358,12 @@ class PostgresTarget:
             self._store.advance(connection, State.copied, run.epoch)
 
     def _set_sequences(self, connection: Connection) -> None:
-        """Let every sequence stand past the greatest value of its column."""
-        for table, column, sequence in sequences(connection, self._schema):
+        """Let every sequence stand past the last value of its column that it could hand out."""
+        for table, column, sequence in sequences(connection, self._schema, numbers=True):
             connection.execute(
-                f"SELECT setval({ddl.literal(sequence)}, m) FROM (SELECT max({ddl.quote(column)}) "
-                f"AS m FROM {ddl.quote(self._schema, table)}) AS greatest WHERE m IS NOT NULL"
+                f"SELECT setval({ddl.literal(sequence)}, m) "
+                f"FROM ({furthest(self._schema, table, column, sequence)}) AS furthest(m) "
+                "WHERE m IS NOT NULL"
             )
 
     def _names(self) -> dict[str, str]:
