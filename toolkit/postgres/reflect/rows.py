@@ -384,8 +384,8 @@ SELECT o.oid::int8 AS oid, o.conrelid::int8 AS relation, o.conname::text AS name
        coalesce({delete_columns}, '{{}}') AS delete_columns,
        ARRAY(SELECT CASE WHEN n.nspname = 'pg_catalog' THEN p.oprname::text
                          ELSE format('OPERATOR(%%I.%%s)', n.nspname, p.oprname) END
-             FROM unnest(o.conexclop) WITH ORDINALITY AS u(operator, position)
-             JOIN pg_operator p ON p.oid = u.operator
+             FROM unnest(o.conexclop) WITH ORDINALITY AS u(oid, position)
+             JOIN pg_operator p ON p.oid = u.oid
              JOIN pg_namespace n ON n.oid = p.oprnamespace
              ORDER BY u.position) AS operators,
        pg_get_expr(o.conbin, o.conrelid) AS expression, d.description AS comment
@@ -405,8 +405,8 @@ SELECT x.indexrelid::int8 AS oid, x.indrelid::int8 AS relation, c.relname::text 
        {distinct} AS nulls_not_distinct, pg_get_indexdef(x.indexrelid) AS definition,
        x.indkey::int2[] AS keys, x.indnkeyatts::int4 AS key_count,
        ARRAY(SELECT NOT coalesce(l.collisdeterministic, true)
-             FROM unnest(x.indcollation::oid[]) WITH ORDINALITY AS u(collation, position)
-             LEFT JOIN pg_collation l ON l.oid = u.collation
+             FROM unnest(x.indcollation::oid[]) WITH ORDINALITY AS u(oid, position)
+             LEFT JOIN pg_collation l ON l.oid = u.oid
              ORDER BY u.position) AS folding,
        pg_get_expr(x.indpred, x.indrelid) AS "where", coalesce(c.reloptions, '{{}}') AS options,
        s.spcname::text AS tablespace
