@@ -86,7 +86,7 @@ class _Renderer:
         schema = [f"schema={literal(self._metadata.schema)}"] if self._metadata.schema else []
         body = "\n\n".join(
             [
-                f"metadata = {call('sa.MetaData', schema)}",
+                call("sa.MetaData", schema, before="metadata = "),
                 *self._definitions,
                 *tables,
                 *(["\n".join(keys)] if keys else []),
@@ -135,7 +135,7 @@ class _Renderer:
         if table._prefixes:
             arguments.append(f"prefixes={literal(list(table._prefixes))}")
         arguments += [f"{name}={literal(value)}" for name, value in _options(table)]
-        text = f"{variable} = {call('sa.Table', arguments, broken=True)}"
+        text = call("sa.Table", arguments, before=f"{variable} = ", broken=True)
         ordered = [self._index(index, table=variable) for index in indexes if _has_order(index)]
         return "\n".join([text, *ordered])
 
@@ -276,7 +276,7 @@ class _Renderer:
             self._pool, f"{type_.schema}.{type_.name}" if qualified else str(type_.name), "type"
         )
         self._types[key] = variable
-        self._definitions.append(f"{variable} = {call(name, arguments)}")
+        self._definitions.append(call(name, arguments, before=f"{variable} = "))
         return variable
 
 
@@ -291,17 +291,28 @@ def literal(value: object) -> str:
             text = '"' + text[1:-1].replace("\\'", "'") + '"'
         return text
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
+        items = [f"{literal(name)}: {literal(one)}" for name, one in value.items()]
+        if sum(len(item) + 2 for item in items) < _WIDTH - 40:
+            return "{" + ", ".join(items) + "}"
+        return "{\n" + "".join(f"    {item},\n" for item in items) + "}"
     if isinstance(value, list | tuple):
-        items = ", ".join(map(literal, value))
-        return f"[{items}]"
+        return f"[{', '.join(map(literal, value))}]"
     return repr(value)
 
 
-def call(function: str, arguments: Sequence[str], *, broken: bool = False) -> str:
-    """Return a call on one line, or with one argument per line where it would be too long."""
+def call(function: str, arguments: Sequence[str], *, before: str = "", broken: bool = False) -> str:
+    """Return a call on one line, or with one argument per line where it would be too long.
+
+    Args:
+        function: what is called.
+        arguments: as source.
+        before: what stands before the call on its first line.
+        broken: one argument per line in any case.
+    """
+    function = before + function
     line = f"{function}({', '.join(arguments)})"
-    if not broken and len(line) <= _WIDTH - 8 and "\n" not in line:
+    # Four for the indentation within a table, one for the comma.
+    if not broken and len(line) <= _WIDTH - 5 and "\n" not in line:
         return line
     items = "".join(f"    {_indented(argument)},\n" for argument in arguments)
     return f"{function}(\n{items})"
@@ -366,7 +377,7 @@ def _plain_type(type_: TypeEngine[Any]) -> str:
     name = f"{prefix}.{type(type_).__name__}"
     if isinstance(type_, sa.JSON):
         return name
-    text = repr(type_)
+    text = re.sub(r"'([^'\"\\]*)'", r'"\1"', repr(type_))
     arguments = text[text.index("(") + 1 : -1] if "(" in text else ""
     for argument in _POSITIONAL.get(type(type_), ()):
         arguments = re.sub(rf"(^|, ){argument}=", r"\1", arguments)
