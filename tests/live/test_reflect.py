@@ -81,6 +81,15 @@ def made_from(metadata: MetaData, server_url: str) -> dict[str, inspect.Catalogu
         return catalogues(url)
 
 
+def without_validity(lines: list[str]) -> list[str]:
+    """Leave out the two constraints that CREATE TABLE makes valid, whatever the model says."""
+    expected = ("checks.later", "keys.unproven")
+    left_out = [line for line in lines if any(name in line for name in expected)]
+    assert len(left_out) == 2
+    assert all(line.endswith("NOT VALID'") for line in left_out)
+    return [line for line in lines if line not in left_out]
+
+
 @pytest.fixture(scope="module")
 def wide(postgres_url: str) -> Iterator[str]:
     with database(postgres_url) as url:
@@ -96,11 +105,24 @@ def wide(postgres_url: str) -> Iterator[str]:
 def test_a_model_that_was_read_makes_the_same_catalogue(wide: str, postgres_url: str) -> None:
     reflected = read(wide, *SCHEMAS)
     assert notes(reflected) == []
-    assert differences(catalogues(wide), made_from(reflected.metadata, postgres_url)) == []
+    made = made_from(reflected.metadata, postgres_url)
+    assert without_validity(differences(catalogues(wide), made)) == []
 
 
 def test_a_model_that_was_written_makes_the_same_catalogue(wide: str, postgres_url: str) -> None:
     source = model.render(read(wide, *SCHEMAS).metadata)
     written = run(source)
     assert model.render(written) == source
-    assert differences(catalogues(wide), made_from(written, postgres_url)) == []
+    made = made_from(written, postgres_url)
+    assert without_validity(differences(catalogues(wide), made)) == []
+
+
+def test_what_is_not_valid_is_known(wide: str) -> None:
+    tables = read(wide, *SCHEMAS).metadata.tables
+    found = {
+        constraint.name
+        for table in tables.values()
+        for constraint in table.constraints
+        if constraint.dialect_kwargs.get("postgresql_not_valid")
+    }
+    assert found == {"later", "unproven"}
