@@ -13,11 +13,12 @@ from sqlalchemy import MetaData
 
 from toolkit.errors import UsageError
 from toolkit.postgres.reflect.notes import Note
+from toolkit.postgres.reflect.renaming import Renaming
 from toolkit.postgres.reflect.rows import read_rows
-from toolkit.postgres.reflect.tables import ONLY, TableBuilder
+from toolkit.postgres.reflect.tables import TableBuilder
 from toolkit.postgres.session import Connection, translated
 
-__all__ = ["ONLY", "Note", "Reflected", "read"]
+__all__ = ["Note", "Reflected", "read"]
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ def read(
         # because a setting outlives a savepoint.
         connection.execute("SELECT set_config('search_path', '', true)")
         _require(connection, schemas)
+        renaming = _renaming(connection, default_schema, called)
         rows = read_rows(connection, schemas)
-    renamed = {} if called in (None, default_schema) else {default_schema: str(called)}
-    builder = TableBuilder(rows, schemas, default_schema, renamed)
+    builder = TableBuilder(rows, schemas, default_schema, renaming)
     builder.build()
     if not builder.metadata.tables:
         raise UsageError(
@@ -82,6 +83,14 @@ def _require(connection: Connection, schemas: Sequence[str]) -> None:
             details=[f"there is: {schema}" for schema in there],
             hint="name those that hold the tables with schema and schemas in [source]",
         )
+
+
+def _renaming(connection: Connection, schema: str, called: str | None) -> Renaming:
+    if called is None or called == schema:
+        return Renaming()
+    row = connection.execute("SELECT quote_ident(%s), quote_ident(%s)", (schema, called)).fetchone()
+    assert row is not None
+    return Renaming({schema: called}, {str(row[0]): str(row[1])})
 
 
 def _named(schemas: Sequence[str]) -> str:

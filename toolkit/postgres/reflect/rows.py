@@ -133,6 +133,7 @@ class Constraint:
     validated: bool
     enforced: bool
     no_inherit: bool
+    inherited: bool
     period: bool
     parent: int
     index: int
@@ -216,7 +217,7 @@ class Rows:
         relations: every table of the database that is not PostgreSQL's own, by oid.
         parents: of a table, in the order of inheritance.
         children: partitions and inheriting tables.
-        attributes: of tables and of composite types.
+        attributes: of tables, also of those that foreign keys lead to, and of composite types.
     """
 
     relations: Mapping[int, Relation]
@@ -262,18 +263,22 @@ def read_rows(connection: Connection, schemas: Sequence[str]) -> Rows:
         or relations[oid].schema in schemas
     ]
     types = {row.oid: row for row in _fetch(connection, TypeRow, _types(version))}
-    composites = [row.relation for row in types.values() if row.relation_kind == "c"]
-    attributes = _grouped(_fetch(connection, Attribute, _ATTRIBUTES, [*wanted, *composites]))
+    constraints = _fetch(connection, Constraint, _constraints(version), wanted)
+    described = [
+        *wanted,
+        *(row.target for row in constraints),
+        *(row.relation for row in types.values() if row.relation_kind == "c"),
+    ]
     return Rows(
         relations,
         parents,
         children,
-        attributes,
+        _grouped(_fetch(connection, Attribute, _ATTRIBUTES, described)),
         {
             (row.relation, row.number): row
             for row in _fetch(connection, IdentitySequence, _IDENTITIES, wanted)
         },
-        _grouped(_fetch(connection, Constraint, _constraints(version), wanted)),
+        _grouped(constraints),
         _grouped(_fetch(connection, IndexRow, _indexes(version), wanted)),
         types,
     )
@@ -377,6 +382,7 @@ def _constraints(version: int) -> str:
 SELECT o.oid::int8 AS oid, o.conrelid::int8 AS relation, o.conname::text AS name,
        o.contype::text AS type, o.condeferrable AS deferrable, o.condeferred AS deferred,
        o.convalidated AS validated, {enforced} AS enforced, o.connoinherit AS no_inherit,
+       o.coninhcount > 0 AS inherited,
        {period} AS period, o.conparentid::int8 AS parent, o.conindid::int8 AS index,
        coalesce(o.conkey, '{{}}') AS columns, o.confrelid::int8 AS target,
        coalesce(o.confkey, '{{}}') AS target_columns, o.confupdtype::text AS on_update,

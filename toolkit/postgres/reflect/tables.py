@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,12 +10,12 @@ from sqlalchemy import Column, MetaData, Table
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from toolkit.errors import sampled
-from toolkit.extras import in_schemas
 from toolkit.names import NamePool, shorten
 from toolkit.postgres import ddl
 from toolkit.postgres.reflect import partitions
 from toolkit.postgres.reflect.definitions import index_parts, without_parentheses
 from toolkit.postgres.reflect.notes import Note
+from toolkit.postgres.reflect.renaming import Renaming
 from toolkit.postgres.reflect.rows import (
     Attribute,
     Constraint,
@@ -25,9 +25,7 @@ from toolkit.postgres.reflect.rows import (
     Rows,
 )
 from toolkit.postgres.reflect.types import TypeReader
-
-#: The key of ``Table.info`` for a table that is read with ``ONLY``: others inherit from it.
-ONLY = "regionkit_only"
+from toolkit.postgres.regions import ONLY
 
 _ACTIONS = {"a": None, "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
@@ -50,7 +48,7 @@ class TableBuilder:
         rows: what the catalogue says.
         schemas: whose tables are wanted, under their names in the database.
         default_schema: the one whose tables have bare keys.
-        called: what schemas are called in the result, where a cutover has renamed them.
+        renaming: what schemas are called in the result.
 
     Attributes:
         metadata: the result.
@@ -62,15 +60,15 @@ class TableBuilder:
         rows: Rows,
         schemas: Sequence[str],
         default_schema: str,
-        called: Mapping[str, str],
+        renaming: Renaming,
     ) -> None:
-        self.metadata = MetaData(schema=called.get(default_schema, default_schema))
+        self.metadata = MetaData(schema=renaming.schema(default_schema))
         self.notes: list[Note] = []
         self._rows = rows
         self._schemas = schemas
         self._default = default_schema
-        self._called = called
-        self._types = TypeReader(rows.types, rows.attributes, called)
+        self._renaming = renaming
+        self._types = TypeReader(rows.types, rows.attributes, renaming)
         self._tables: dict[int, Table] = {}
 
     def build(self) -> None:
@@ -109,17 +107,14 @@ class TableBuilder:
     def _key(self, relation: Relation) -> str:
         if relation.schema == self._default:
             return relation.name
-        return f"{self._schema(relation.schema)}.{relation.name}"
-
-    def _schema(self, schema: str) -> str:
-        return self._called.get(schema, schema)
+        return f"{self._renaming.schema(relation.schema)}.{relation.name}"
 
     def _note(self, relation: Relation, subject: str, text: str) -> None:
         self.notes.append(Note(self._key(relation), subject, text))
 
     def _sql(self, text: str) -> str:
         """Return PostgreSQL's text for SQLAlchemy's ``text()``, with the schemas' right names."""
-        return ddl.escape_binds(in_schemas(text, self._called))
+        return ddl.escape_binds(self._renaming.text(text))
 
     # Tables and columns ---------------------------------------------------------------------
 
@@ -146,7 +141,7 @@ class TableBuilder:
             relation.name,
             self.metadata,
             *(self._column(relation, one) for one in self._rows.attributes.get(relation.oid, ())),
-            schema=self._schema(relation.schema),
+            schema=self._renaming.schema(relation.schema),
             comment=relation.comment,
             **options,
         )
@@ -336,8 +331,10 @@ class TableBuilder:
                 f"column {column!r}",
                 "NOT NULL is left out: it is NOT VALID, rows may hold NULL",
             )
-        elif constraint.name != shorten(f"{relation.name}_{column}_not_null") and (
-            len(constraint.name.encode()) < 63
+        elif (
+            not constraint.inherited
+            and constraint.name != shorten(f"{relation.name}_{column}_not_null")
+            and (len(constraint.name.encode()) < 63)
         ):
             self._note(
                 relation,

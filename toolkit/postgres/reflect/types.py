@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 from toolkit.postgres import ddl
+from toolkit.postgres.reflect.renaming import Renaming
 from toolkit.postgres.reflect.rows import Attribute, TypeRow, TypeUse
 from toolkit.types import Composite, CustomRange, PostgresNamed
 
@@ -106,18 +107,18 @@ class TypeReader:
     Args:
         types: every type, by oid.
         attributes: the fields of composite types, by relation.
-        called: what schemas are called in the result, where a cutover has renamed them.
+        renaming: what schemas are called in the result.
     """
 
     def __init__(
         self,
         types: Mapping[int, TypeRow],
         attributes: Mapping[int, Sequence[Attribute]],
-        called: Mapping[str, str],
+        renaming: Renaming,
     ) -> None:
         self._types = types
         self._attributes = attributes
-        self._called = called
+        self._renaming = renaming
         self._defined: dict[int, TypeEngine[Any]] = {}
 
     def is_row_of_table(self, type_: int) -> bool:
@@ -150,7 +151,7 @@ class TypeReader:
         if row.schema == "pg_catalog":
             return self._built_in(use)
         if row.kind == "b" or row.extension is not None:
-            return PostgresNamed(self._named(row, use) + _collated(use))
+            return PostgresNamed(self._named(row, use) + self._collated(use))
         if use.type not in self._defined:
             self._defined[use.type] = self._definition(row, use)
         return self._defined[use.type]
@@ -164,23 +165,21 @@ class TypeReader:
             if use.collation is not None:
                 collation["collation"] = use.collation
                 if use.collation_schema not in (None, "pg_catalog"):
-                    collation["collation_schema"] = self._schema(str(use.collation_schema))
+                    collation["collation_schema"] = self._renaming.schema(str(use.collation_schema))
             return _STRINGS[found[1]](length, **collation)
         for form, made in _FORMS:
             if (found := form.fullmatch(use.text)) is not None:
                 return made(found)
-        return PostgresNamed(use.text + _collated(use))
+        return PostgresNamed(use.text + self._collated(use))
 
     def _named(self, row: TypeRow, use: TypeUse) -> str:
         """Return ``format_type``'s text, without the schema where nobody needs it."""
         if row.extension is not None and row.schema == _DEFAULT_SCHEMA:
             return _QUALIFIER.sub("", use.text)
-        if row.schema in self._called:
-            return _QUALIFIER.sub(f"{ddl.quote(self._called[row.schema])}.", use.text)
-        return use.text
+        return self._renaming.text(use.text)
 
     def _definition(self, row: TypeRow, use: TypeUse) -> TypeEngine[Any]:
-        schema = self._schema(row.schema)
+        schema = self._renaming.schema(row.schema)
         if row.kind == "e":
             return postgresql.ENUM(*row.labels, name=row.name, schema=schema, create_type=False)
         if row.kind == "d":
@@ -200,12 +199,9 @@ class TypeReader:
             return CustomRange(row.name, subtype, schema=schema, multi=True)
         return PostgresNamed(self._named(row, use))
 
-    def _schema(self, schema: str) -> str:
-        return self._called.get(schema, schema)
-
-
-def _collated(use: TypeUse) -> str:
-    if use.collation is None:
-        return ""
-    schema = None if use.collation_schema == "pg_catalog" else use.collation_schema
-    return f" COLLATE {ddl.quote(schema, use.collation)}"
+    def _collated(self, use: TypeUse) -> str:
+        if use.collation is None:
+            return ""
+        schema = self._renaming.schema(str(use.collation_schema))
+        qualifier = None if schema == "pg_catalog" else schema
+        return f" COLLATE {ddl.quote(qualifier, use.collation)}"
