@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import MetaData, UniqueConstraint
+from sqlalchemy import CheckConstraint, MetaData, UniqueConstraint
 
 from tests.live.support import database
 from toolkit.errors import UsageError
@@ -143,7 +143,7 @@ CREATE TABLE archive.sale_2023 (
     dropped int, shop int NOT NULL, product_id int, customer_id int, day date NOT NULL,
     id int NOT NULL,
     PRIMARY KEY (id, shop, day), UNIQUE (product_id, day), UNIQUE (product_id),
-    CHECK (shop > 0),
+    CHECK (shop > 0), CHECK (customer_id <> 13),
     FOREIGN KEY (customer_id) REFERENCES shop.customer ON DELETE CASCADE
 );
 ALTER TABLE archive.sale_2023 DROP COLUMN dropped;
@@ -156,8 +156,12 @@ CREATE TABLE shop.sale_2024_1 PARTITION OF shop.sale_2024 (
     FOREIGN KEY (product_id) REFERENCES shop.product
 ) FOR VALUES IN (1);
 CREATE TABLE shop.sale_2024_2 PARTITION OF shop.sale_2024 (
-    PRIMARY KEY (id, shop, day), UNIQUE (product_id, day)
+    PRIMARY KEY (id, shop, day), UNIQUE (product_id, day), CHECK (shop < 99)
 ) DEFAULT;
+ALTER TABLE shop.sale_2024 ADD CHECK (customer_id <> 13);
+CREATE INDEX ON archive.sale_2023 (product_id DESC, day);
+CREATE INDEX ON shop.sale_2024 (product_id DESC, day);
+CREATE INDEX ON archive.sale_2023 (customer_id, day);
 ALTER TABLE shop.sale_2024 ADD FOREIGN KEY (customer_id) REFERENCES shop.customer
     ON DELETE CASCADE;
 CREATE INDEX sale_by_customer ON shop.sale (customer_id);
@@ -180,20 +184,32 @@ def test_a_partitioned_table_is_one_table(postgres_url: str) -> None:
     assert key.column_keys == ["customer_id"]
     assert key.referred_table.name == "customer"
     assert key.ondelete == "CASCADE"
-    assert [index.name for index in sale.indexes] == ["sale_by_customer"]
+    assert {index.name for index in sale.indexes} == {
+        "sale_by_customer",
+        "sale_2023_product_id_day_idx",
+    }
+    assert [one.name for one in sale.constraints if isinstance(one, CheckConstraint)] == [
+        "sale_2023_customer_id_check"
+    ]
     assert notes(reflected) == [
         "sale: partitioned by RANGE (day): its 3 partition(s) are carried as one table",
         "sale: (id, shop, day): unique in every partition, and contains what decides on the "
         "partition: carried as the primary key 'sale_pkey'",
+        "sale: constraint 'sale_2023_customer_id_check': every partition has this check: it is one "
+        "of the table",
         "sale: constraint 'sale_2023_customer_id_fkey': every partition has this foreign key: "
         "it is one of the table",
         "sale: constraint 'sale_2024_1_product_id_fkey': left out: only some of the partitions "
         "have this foreign key",
         "sale: index 'half_done': left out: it is INVALID, nobody can use it",
+        "sale: index 'sale_2023_product_id_day_idx': every partition has this index: it is one of "
+        "the table",
+        "sale: sale_2023_customer_id_day_idx: left out: indexes of some partitions only",
         "sale: sale_2023_product_id_day_key, sale_2023_product_id_key, "
         "sale_2024_1_product_id_day_key, sale_2024_2_product_id_day_key: left out: unique within "
         "a partition only",
-        "sale: sale_2023_shop_check: left out: checks of partitions only",
+        "sale: sale_2023_shop_check, sale_2024_2_shop_check: left out: only some of the "
+        "partitions check it",
     ]
 
 
@@ -348,7 +364,7 @@ def test_what_only_postgresql_18_has(postgres_url: str) -> None:
     }
     assert {constraint.name for constraint in meal.constraints if constraint.name} == {"loose"}
     assert notes(reflected) == [
-        "meal: column 'm': NOT NULL is carried without its name 'm_given'",
+        "meal: NOT NULL is carried without the names 'm_given'",
         "meal: column 'n': NOT NULL is left out: it is NOT VALID, rows may hold NULL",
         "meal: constraint 'loose': is NOT ENFORCED in the source, and will be enforced",
         "meal: constraint 'meal_room_during_fkey': left out: SQLAlchemy has no word for a foreign "

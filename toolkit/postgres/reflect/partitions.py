@@ -6,10 +6,12 @@ declared partition by partition belongs to the table where it holds for every ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from toolkit.postgres.reflect.rows import Constraint, Rows
+from toolkit.postgres.reflect.definitions import index_parts
+from toolkit.postgres.reflect.rows import Constraint, IndexRow, Rows
 
 
 @dataclass(frozen=True)
@@ -167,18 +169,60 @@ def keys_of_partitions(rows: Rows, parent: int) -> tuple[list[tuple[str, ...]], 
     return kept, sorted(others)
 
 
-def only_on_partitions(rows: Rows, parent: int, kind: str) -> list[str]:
-    """Return the names of constraints of one kind that a partition has and the table has not."""
-    own = {
-        (constraint.name, constraint.expression)
-        for constraint in rows.constraints.get(parent, ())
-        if constraint.type == kind
-    }
-    return sorted(
-        {
-            constraint.name
-            for partition in rows.partitions(parent)
-            for constraint in rows.constraints.get(partition, ())
-            if constraint.type == kind and (constraint.name, constraint.expression) not in own
+def checks_of_partitions(rows: Rows, parent: int) -> tuple[list[Constraint], list[str]]:
+    """Look for checks that only partitions have.
+
+    Returns:
+        One of each that every partition has, and the names of the others.
+    """
+
+    def checks(relation: int) -> dict[object, Constraint]:
+        return {
+            constraint.expression: constraint
+            for constraint in rows.constraints.get(relation, ())
+            if constraint.type == "c" and constraint.enforced
         }
-    )
+
+    return _shared([checks(leaf) for leaf in rows.leaves(parent)], set(checks(parent)))
+
+
+def indexes_of_partitions(rows: Rows, parent: int) -> tuple[list[IndexRow], list[str]]:
+    """Look for indexes that are not unique and that only partitions have.
+
+    Returns:
+        One of each that every partition has, and the names of the others.
+    """
+
+    def indexes(relation: int) -> dict[object, IndexRow]:
+        return {
+            (
+                index.method,
+                tuple(index_parts(index.definition)),
+                names(rows, relation, index.keys[index.key_count :]),
+                index.where,
+                tuple(index.options),
+            ): index
+            for index in rows.indexes.get(relation, ())
+            if not index.unique and index.valid
+        }
+
+    return _shared([indexes(leaf) for leaf in rows.leaves(parent)], set(indexes(parent)))
+
+
+_Named = TypeVar("_Named", Constraint, IndexRow)
+
+
+def _shared(
+    leaves: Sequence[Mapping[object, _Named]], known: set[object]
+) -> tuple[list[_Named], list[str]]:
+    if not leaves:
+        return [], []
+    everywhere = set.intersection(*(set(leaf) for leaf in leaves)) - known
+    others = {
+        one.name
+        for leaf in leaves
+        for description, one in leaf.items()
+        if description not in everywhere | known
+    }
+    first = [one for description, one in leaves[0].items() if description in everywhere]
+    return sorted(first, key=lambda one: one.name), sorted(others)

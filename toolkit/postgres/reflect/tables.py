@@ -10,7 +10,7 @@ from sqlalchemy import Column, MetaData, Table
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from toolkit.errors import sampled
-from toolkit.names import NamePool, shorten
+from toolkit.names import MAX_BYTES, NamePool, shorten
 from toolkit.postgres import ddl
 from toolkit.postgres.reflect import partitions
 from toolkit.postgres.reflect.definitions import index_parts, without_parentheses
@@ -124,19 +124,9 @@ class TableBuilder:
             options["prefixes"] = ["UNLOGGED"]
         if relation.options:
             options["postgresql_with"] = _options(relation.options)
-        inheriting = [
-            self._key(self._rows.relations[child])
-            for child in self._rows.children.get(relation.oid, ())
-            if not self._rows.relations[child].partition
-        ]
-        if inheriting:
+        if relation.kind != "p" and relation.oid in self._rows.children:
             options["info"] = {ONLY: True}
-            self._note(
-                relation,
-                "",
-                f"read without the rows of {', '.join(sampled(inheriting))}, which inherit from it "
-                "and are tables of their own",
-            )
+            self._note_children(relation)
         table = Table(
             relation.name,
             self.metadata,
@@ -147,7 +137,6 @@ class TableBuilder:
         )
         self._tables[relation.oid] = table
         self._note_peculiarities(relation)
-        # A key that partitions have, before the constraints, which may find it there.
         for constraint in self._rows.constraints.get(relation.oid, ()):
             self._constraint(relation, table, constraint)
         if relation.kind == "p":
@@ -163,6 +152,26 @@ class TableBuilder:
                 self._note_storage(relation, f"constraint {index.name!r}", index)
             else:
                 self._index(relation, table, index)
+        self._note_names_of_not_null(relation)
+
+    def _note_children(self, relation: Relation) -> None:
+        children = [self._rows.relations[oid] for oid in self._rows.children[relation.oid]]
+        read = [self._key(child) for child in children if child.schema in self._schemas]
+        if read:
+            self._note(
+                relation,
+                "",
+                f"read without the rows of {', '.join(read)}, which inherit from it and are tables "
+                "of their own",
+            )
+        for child in children:
+            if child.schema not in self._schemas:
+                self._note(
+                    relation,
+                    "",
+                    f"read without the rows of {self._key(child)!r}, which inherits from it and "
+                    f"stays behind; add {child.schema!r} to schemas in [source]",
+                )
 
     def _note_peculiarities(self, relation: Relation) -> None:
         parents = self._rows.parents.get(relation.oid, ())
@@ -322,7 +331,7 @@ class TableBuilder:
             )
 
     def _not_null(self, relation: Relation, table: Table, constraint: Constraint) -> None:
-        """Look at a ``NOT NULL`` with a name, which PostgreSQL has from 18 on."""
+        """Look at a ``NOT NULL`` that is a constraint, as it is from PostgreSQL 18 on."""
         (column,) = partitions.names(self._rows, relation.oid, constraint.columns)
         if not constraint.validated:
             table.columns[column].nullable = True
@@ -331,16 +340,26 @@ class TableBuilder:
                 f"column {column!r}",
                 "NOT NULL is left out: it is NOT VALID, rows may hold NULL",
             )
-        elif (
-            not constraint.inherited
-            and constraint.name != shorten(f"{relation.name}_{column}_not_null")
-            and (len(constraint.name.encode()) < 63)
-        ):
+
+    def _note_names_of_not_null(self, relation: Relation) -> None:
+        names = [
+            constraint.name
+            for constraint in self._rows.constraints.get(relation.oid, ())
+            if constraint.type == "n"
+            and constraint.validated
+            and not constraint.inherited
+            and constraint.name != self._name_of_not_null(relation, constraint)
+            # PostgreSQL shortens in a way of its own.
+            and len(constraint.name.encode()) < MAX_BYTES
+        ]
+        if names:
             self._note(
-                relation,
-                f"column {column!r}",
-                f"NOT NULL is carried without its name {constraint.name!r}",
+                relation, "", f"NOT NULL is carried without the names {', '.join(map(repr, names))}"
             )
+
+    def _name_of_not_null(self, relation: Relation, constraint: Constraint) -> str:
+        (column,) = partitions.names(self._rows, relation.oid, constraint.columns)
+        return f"{relation.name}_{column}_not_null"
 
     def _index_of(self, relation: Relation, constraint: Constraint) -> IndexRow:
         return next(
@@ -484,8 +503,38 @@ class TableBuilder:
                 ", ".join(sampled(others)),
                 "left out: unique within a partition only",
             )
-        if checks := partitions.only_on_partitions(self._rows, relation.oid, "c"):
-            self._note(relation, ", ".join(sampled(checks)), "left out: checks of partitions only")
+        self._flatten_checks(relation, table)
+        self._flatten_indexes(relation, table)
+
+    def _flatten_checks(self, relation: Relation, table: Table) -> None:
+        shared, others = partitions.checks_of_partitions(self._rows, relation.oid)
+        for check in shared:
+            self._note(
+                relation,
+                f"constraint {check.name!r}",
+                "every partition has this check: it is one of the table",
+            )
+            self._check(relation, table, check)
+        if others:
+            self._note(
+                relation,
+                ", ".join(sampled(others)),
+                "left out: only some of the partitions check it",
+            )
+
+    def _flatten_indexes(self, relation: Relation, table: Table) -> None:
+        shared, others = partitions.indexes_of_partitions(self._rows, relation.oid)
+        for index in shared:
+            self._note(
+                relation,
+                f"index {index.name!r}",
+                "every partition has this index: it is one of the table",
+            )
+            self._index(self._rows.relations[index.relation], table, index)
+        if others:
+            self._note(
+                relation, ", ".join(sampled(others)), "left out: indexes of some partitions only"
+            )
 
     # Indexes --------------------------------------------------------------------------------
 
