@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Dialect, Enum, Interval
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.type_api import to_instance
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 _FORM = re.compile(
@@ -94,6 +95,10 @@ class PostgresNamed(UserDefinedType[Any]):
         return None
 
 
+#: As for a column: a type, or the class of one that needs no arguments.
+_TypeArgument = TypeEngine[Any] | type[TypeEngine[Any]]
+
+
 class _UserType(UserDefinedType[Any]):
     """A type that a schema of the source defines, other than an enum or a domain."""
 
@@ -123,10 +128,10 @@ class Composite(_UserType):
     """
 
     def __init__(
-        self, name: str, *fields: tuple[str, TypeEngine[Any]], schema: str | None = None
+        self, name: str, *fields: tuple[str, _TypeArgument], schema: str | None = None
     ) -> None:
         super().__init__(name, schema)
-        self.fields = fields
+        self.fields = tuple((field, to_instance(type_)) for field, type_ in fields)
 
     def __repr__(self) -> str:
         parts = [repr(self.name), *(f"({name!r}, {type_!r})" for name, type_ in self.fields)]
@@ -146,13 +151,13 @@ class CustomRange(_UserType):
     def __init__(
         self,
         name: str,
-        subtype: TypeEngine[Any],
+        subtype: _TypeArgument,
         *,
         schema: str | None = None,
         multi: bool = False,
     ) -> None:
         super().__init__(name, schema)
-        self.subtype = subtype
+        self.subtype = to_instance(subtype)
         self.multi = multi
 
     def __repr__(self) -> str:

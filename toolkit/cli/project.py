@@ -17,8 +17,9 @@ from toolkit.errors import ConnectionFailed, Refused, UsageError
 from toolkit.extras import Extra
 from toolkit.lab import Lab, default_folder
 from toolkit.layout import Layout
-from toolkit.postgres import inspect, session
+from toolkit.postgres import inspect, reflect, session
 from toolkit.postgres.cutover import Entry, Journal, Names, State
+from toolkit.postgres.reflect import Reflected
 from toolkit.postgres.source import Source
 
 ConfigOption = Annotated[
@@ -73,8 +74,15 @@ class Project:
         """The logical schema: imported, or else read from the source."""
         if self.configuration.imports_metadata:
             return self.configuration.import_metadata()
-        engine = session.engine(self.url("source"), role="source")
-        return inspect.reflect(engine, self.names.source, self.configuration.source_schema)
+        return self.reflected.metadata
+
+    @cached_property
+    def reflected(self) -> Reflected:
+        """The logical schema as the source's catalogue has it, and what it cannot say."""
+        default, *more = self.configuration.source_schemas
+        actual = self.names.source
+        with session.connect(self.url("source"), role="source") as connection:
+            return reflect.read(connection, [actual, *more], actual, called=default)
 
     @cached_property
     def layout(self) -> Layout:

@@ -1,91 +1,24 @@
-"""What a PostgreSQL server says of itself: the logical schema of a source, and whole catalogues.
+"""What a PostgreSQL server says of itself: a source's extras, and whole catalogues.
 
 Catalogues are compared with catalogues, in the text of ``pg_get_*def``, because a reflection loses
-too much to be compared with a model.
+too much to be compared with a model. The tables of a source are read by
+:mod:`toolkit.postgres.reflect`.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Engine, MetaData
-from sqlalchemy.exc import SAWarning
-from sqlalchemy.schema import SchemaConst
-from sqlalchemy.types import NullType
-
-from toolkit.errors import UsageError
 from toolkit.extras import Extra, ExtraKind
 from toolkit.postgres.session import Connection
-from toolkit.types import PostgresNamed
 
 #: The trigger that refuses writes while a cutover has the source frozen: not the schema's own.
 FROZEN_TRIGGER = "regionkit_frozen"
 
 #: One part of a catalogue: from the object's name to what the server says of it.
 Catalogue = dict[str, dict[str, str]]
-
-
-def reflect(engine: Engine, schema: str, called: str | None = None) -> MetaData:
-    """Read the logical schema of a source: tables, columns, keys and indexes.
-
-    A type that SQLAlchemy cannot name is carried under the name that PostgreSQL gives it.
-
-    Args:
-        engine: of the source.
-        schema: that holds the tables.
-        called: what it is called in the result, where a cutover has renamed it.
-
-    Raises:
-        UsageError: the schema does not exist or holds no table.
-    """
-    metadata = MetaData(schema=schema)
-    with warnings.catch_warnings():
-        # Of the types that it cannot name, which are named below.
-        warnings.filterwarnings("ignore", "Did not recognize type", SAWarning)
-        metadata.reflect(engine, schema=schema)
-    unknown = [
-        column
-        for table in metadata.tables.values()
-        for column in table.columns
-        if isinstance(column.type, NullType)
-    ]
-    if unknown:
-        names = _type_names(engine, schema)
-        for column in unknown:
-            column.type = PostgresNamed(names[column.table.name, column.name])
-    if not metadata.tables:
-        raise UsageError(
-            f"schema {schema!r} of the source holds no table",
-            hint='name the right one with schema = "..." in [source]',
-        )
-    if called is None or called == schema:
-        return metadata
-    renamed = MetaData(schema=called)
-    for table in metadata.tables.values():
-        table.to_metadata(
-            renamed,
-            schema=called if table.schema == schema else SchemaConst.RETAIN_SCHEMA,
-            referred_schema_fn=lambda _, __, ___, referred: (
-                called if referred == schema else referred
-            ),
-        )
-    return renamed
-
-
-def _type_names(engine: Engine, schema: str) -> dict[tuple[str, str], str]:
-    with engine.connect() as connection:
-        rows = connection.exec_driver_sql(
-            """
-            SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
-            FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-            WHERE c.relnamespace = %s::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
-            """,
-            (f'"{schema}"',),
-        )
-        return {(row[0], row[1]): row[2] for row in rows}
 
 
 def source_extras(connection: Connection, schema: str) -> list[Extra]:

@@ -1,0 +1,21 @@
+CREATE EXTENSION IF NOT EXISTS btree_gist;
+CREATE EXTENSION IF NOT EXISTS pg_trgm;
+CREATE EXTENSION IF NOT EXISTS citext;
+CREATE EXTENSION IF NOT EXISTS hstore;
+CREATE SCHEMA wide;
+CREATE SCHEMA sales;
+CREATE SCHEMA "Odd.Schema";
+CREATE TYPE wide.mood AS ENUM ('sad', 'it''s ok', 'a:b', '50%', 'back\slash', 'ünï');
+CREATE TYPE sales.mood AS ENUM ('buy', 'sell');
+CREATE DOMAIN wide.email AS text COLLATE "C" CHECK (VALUE LIKE '%@%');
+CREATE DOMAIN wide.work_email AS wide.email NOT NULL;
+CREATE DOMAIN wide.tags AS varchar(20)[] CHECK (cardinality(VALUE) < 9);
+CREATE TYPE wide.point3 AS (x numeric(8,3), y numeric, "the z" timestamptz(3));
+CREATE TYPE wide.segment AS (a wide.point3, b wide.point3, m wide.mood[], e wide.email);
+CREATE TYPE wide.money_range AS RANGE (subtype = numeric);
+CREATE TYPE "Odd.Schema"."Odd.Type" AS ENUM ('x.y', 'z');
+CREATE COLLATION wide.folding (provider = libc, locale = 'C');
+CREATE SEQUENCE wide.shared_seq START 100 INCREMENT 5;
+CREATE SEQUENCE wide."Odd ""Seq" ;
+CREATE FUNCTION wide.shout(t text) RETURNS text LANGUAGE sql IMMUTABLE
+    AS $$ SELECT pg_catalog.upper(t) || '!' $$;
