@@ -270,6 +270,13 @@ class ChecksSection(_Section):
     seed: int = 1
 
 
+class ColumnSection(_Section):
+    """``[columns."<table>.<column>"]``: how a column travels where types differ."""
+
+    #: ``string``: as PostgreSQL's text form.
+    as_: Literal["string"] = Field(alias="as")
+
+
 class MigrationsSection(_Section):
     """``[migrations]``: folders, beside the configuration."""
 
@@ -313,6 +320,8 @@ class File(_Section):
     placement: dict[str, PlacementSection] = {}
     #: ``"<table>.<constraint>" = "global" | "region"``: how far a unique constraint reaches.
     unique: dict[str, Literal["global", "region"]] = {}
+    #: By ``"<table>.<column>"``.
+    columns: dict[str, ColumnSection] = {}
     invariant: list[InvariantSection] = []
     query: list[QuerySection] = []
     write: list[WriteSection] = []
@@ -464,7 +473,7 @@ class Configuration:
     def decisions(self) -> dict[str, Any]:
         """Return everything here that decides where a row goes, as JSON."""
         decides: dict[str, Any] = self.file.model_dump(
-            mode="json", include={"root", "placement", "unique"}
+            mode="json", include={"root", "placement", "unique", "columns"}
         )
         # A title may change at any time.
         decides["regions"] = list(self.topology.codes)

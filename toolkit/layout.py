@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 
 from sqlalchemy import (
@@ -104,6 +105,8 @@ class Layout:
         regional: the root and the owned tables, parents first.
         shared: the global tables, by key.
         reference_columns: the region column of every foreign reference, of global tables too.
+        as_string: table key and column of what travels as PostgreSQL's text form to a backend that
+            has types of its own.
     """
 
     metadata: MetaData
@@ -118,6 +121,7 @@ class Layout:
     regional: Mapping[str, RegionalTable]
     shared: Mapping[str, Table]
     reference_columns: Mapping[ForeignKey, str]
+    as_string: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def root(self) -> RegionalTable:
@@ -153,6 +157,7 @@ def decide(
     *,
     default_schema: str | None = None,
     unique: Mapping[str, str] | None = None,
+    as_string: Iterable[str] = (),
 ) -> Layout:
     """Decide what both layouts share.
 
@@ -162,10 +167,12 @@ def decide(
         placement: of every table of ``metadata``.
         default_schema: the schema that table keys leave out.
         unique: ``"<table>.<constraint>"`` to ``"global"`` or ``"region"``, the operator's choices.
+        as_string: ``"<table>.<column>"`` of each column that travels as text.
 
     Raises:
         Refused: a table is undecided.
-        UsageError: ``unique`` names a constraint that does not exist.
+        UsageError: ``unique`` names a constraint that does not exist, ``as_string`` a column that
+            does not, or one end of a foreign key alone.
     """
     undecided = placement.of_kind(Kind.undecided)
     if undecided:
@@ -224,6 +231,7 @@ def decide(
         regional=regional,
         shared=shared,
         reference_columns=references,
+        as_string=_as_string(as_string, tables, placement),
     )
 
 
@@ -241,6 +249,49 @@ def _names(
         else:
             names[key] = relations.claim(f"{table.schema}_{table.name}")
     return names
+
+
+def _as_string(
+    named: Iterable[str], tables: Mapping[str, Table], placement: Placement
+) -> frozenset[tuple[str, str]]:
+    """Return table key and column of what ``[columns]`` names."""
+    columns = {
+        f"{key}.{column.name}": (key, column.name)
+        for key, table in tables.items()
+        for column in table.columns
+    }
+    found: set[tuple[str, str]] = set()
+    wrong: list[str] = []
+    for name in named:
+        if name in columns:
+            found.add(columns[name])
+            continue
+        near = get_close_matches(name, columns, n=3, cutoff=0.5)
+        wrong.append(f"{name!r}" + (f": did you mean {', '.join(near)}?" if near else ""))
+    if wrong:
+        raise UsageError(
+            f"[columns] names {len(wrong)} column(s) that do not exist",
+            details=wrong,
+            hint='write [columns."<table>.<column>"]; a table outside the source\'s default schema '
+            "is called <schema>.<table>",
+        )
+    apart = [
+        f"{name}.{column} and {key.target}.{target}: only {said[0]}.{said[1]} is a string"
+        for name in tables
+        for key in placement[name].roles
+        for column, target in zip(key.columns, key.target_columns, strict=True)
+        for ends in [{(name, column), (key.target, target)}]
+        for said in ends & found
+        if not ends <= found
+    ]
+    if apart:
+        raise UsageError(
+            f"[columns] would keep {len(apart)} pair(s) of columns from being compared: a foreign "
+            "key and the column that it leads to must be carried alike",
+            details=apart,
+            hint='say as = "string" for both columns, or for neither',
+        )
+    return frozenset(found)
 
 
 def _relation_names(table: Table, default_schema: str | None) -> Iterable[str]:

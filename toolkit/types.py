@@ -211,7 +211,11 @@ def postgres_type(type_: TypeEngine[Any]) -> PostgresType:
     if isinstance(type_, postgresql.DOMAIN):
         return postgres_type(type_.data_type)
     if isinstance(type_, postgresql.ARRAY):
-        return postgres_type(type_.item_type).array(type_.dimensions or 1)
+        item = postgres_type(type_.item_type)
+        if item.is_array:
+            # Arrays of a domain over arrays: each element has dimensions of its own.
+            item = PostgresType(type_.item_type.compile(dialect=_DIALECT))
+        return item.array(type_.dimensions or 1)
     if isinstance(type_, Composite):
         fields = tuple((name, postgres_type(field)) for name, field in type_.fields)
         return PostgresType(type_.name, fields=fields)

@@ -12,7 +12,7 @@ from psycopg import sql
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from tests.live.test_mongo_types import CARRIED
+from tests.live.test_mongo_types import CARRIED, DEFINED, type_of
 from toolkit.mongo import raw, record
 from toolkit.mongo.expected import Column, Expected
 from toolkit.mongo.scanner import Scanner
@@ -24,6 +24,7 @@ from toolkit.types import parse
 @pytest.fixture(scope="module")
 def source(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
     with session.connect(postgres_url, role="source") as connection:
+        connection.execute(DEFINED)
         yield connection
 
 
@@ -35,7 +36,7 @@ def target(mongo_url: str) -> Iterator[Database[Any]]:
 
 
 def expected_of(name: str, *, legible: bool) -> Expected:
-    carried = bson_type(parse(name))
+    carried = bson_type(type_of(name))
     fields = tuple(f"v{suffix}" for suffix in carried.suffixes)
     number = Column(("id",), bson_type(parse("bigint")), False, True, True)
     return Expected((number, Column(fields, carried, True, False, legible)), (0,), True, None, None)

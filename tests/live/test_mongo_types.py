@@ -13,7 +13,76 @@ from pymongo.collection import Collection
 
 from toolkit.mongo.shape import row_digest, row_digest_expression
 from toolkit.mongo.types import VERIFY_OPTIONS, ValueRefused, bson_type
-from toolkit.types import parse
+from toolkit.types import PostgresType, parse
+
+#: Types that a schema defines, in the temporary one.
+DEFINED = r"""
+create type pg_temp.mood as enum ('so so', 'Ok');
+create type pg_temp.spot as (x int, "y z" numeric, "a.b" text, mood pg_temp.mood, at timestamptz);
+create type pg_temp.line as (p pg_temp.spot, points pg_temp.spot[], span tstzrange, doc jsonb,
+  floats float8[], raw bytea, id uuid, day date, yes boolean, lasts interval, "_id" bigint, r real);
+create type pg_temp.words as range (subtype = text, collation = "C");
+create type pg_temp.floats as range (subtype = float8);
+create domain pg_temp.whole as pg_temp.spot check ((value).x is distinct from -1);
+create domain pg_temp.days as daterange;
+create domain pg_temp.list as int[];
+"""
+
+_MOOD = PostgresType("mood", labels=("so so", "Ok"))
+_SPOT = PostgresType(
+    "spot",
+    fields=(
+        ("x", parse("integer")),
+        ("y z", parse("numeric")),
+        ("a.b", parse("text")),
+        ("mood", _MOOD),
+        ("at", parse("timestamptz")),
+    ),
+)
+_LINE = PostgresType(
+    "line",
+    fields=(
+        ("p", _SPOT),
+        ("points", _SPOT.array(1)),
+        ("span", parse("tstzrange")),
+        ("doc", parse("jsonb")),
+        ("floats", parse("float8[]")),
+        ("raw", parse("bytea")),
+        ("id", parse("uuid")),
+        ("day", parse("date")),
+        ("yes", parse("boolean")),
+        ("lasts", parse("interval")),
+        ("_id", parse("bigint")),
+        ("r", parse("real")),
+    ),
+)
+_WORDS = PostgresType("words", subtype=parse("text"))
+_FLOATS = PostgresType("floats", subtype=parse("float8"))
+
+#: How those types, and arrays of them, look to the toolkit.
+NAMED = {
+    "pg_temp.mood": _MOOD,
+    "pg_temp.mood[]": _MOOD.array(1),
+    "pg_temp.spot": _SPOT,
+    "pg_temp.spot[]": _SPOT.array(1),
+    "pg_temp.line": _LINE,
+    "pg_temp.line[]": _LINE.array(1),
+    "pg_temp.words": _WORDS,
+    "pg_temp.floats": _FLOATS,
+    "pg_temp.whole": _SPOT,
+    "pg_temp.whole[]": _SPOT.array(1),
+    "pg_temp.days": parse("daterange"),
+    "pg_temp.days[]": parse("daterange[]"),
+    "pg_temp.list": parse("integer[]"),
+    # An element of these is an array with dimensions of its own.
+    "pg_temp.list[]": PostgresType("list", dimensions=1),
+}
+
+
+def type_of(name: str) -> PostgresType:
+    """Return a type of the tables below."""
+    return NAMED.get(name) or parse(name)
+
 
 DIGITS_34 = "1234567890123456789012345678901234"
 
@@ -131,10 +200,66 @@ CARRIED: dict[str, list[str]] = {
     "money": ["12.34"],
     "tsvector": ["'a':1 'b'"],
     "point": ["(1,2)"],
-    "int4range": ["[1,5)", "empty"],
-    "tstzrange": ["[2024-01-01 00:00+00,)"],
+    "int4range": ["[1,5)", "empty", "(,)", "(,7]", "[-2147483648,)"],
+    "int8range": ["[1,9223372036854775807)"],
+    "numrange": ["[1.50,1.5]", "(NaN,)", "[-Infinity,Infinity]", f"(0,{DIGITS_34})"],
+    "daterange": ["[4713-01-01 BC,2024-02-29]", "(,)", "empty"],
+    "tsrange": ["(1969-12-31 23:59:59.999999,2024-01-01 00:00:00.000001]"],
+    "tstzrange": ["[2024-01-01 00:00+00,)", "empty"],
+    "int4range[]": ['{"[1,5)",empty,NULL}', '{{"(,)"},{"[1,2]"}}', "{}"],
+    "tstzrange[]": ['{"[2024-01-01 00:00:00.000001+00,)"}'],
+    "int4multirange": ["{}", "{(,)}", "{[1,3),[5,9]}"],
+    "nummultirange": ["{[1.50,2.0]}"],
+    "datemultirange": ["{(,2024-01-01),[2024-02-01,2024-02-29]}"],
+    "int4multirange[]": ['{"{}",NULL,"{[1,3),[5,9]}"}', '{{"{[1,2]}"},{"{}"}}'],
+    "pg_temp.mood": ["so so", "Ok"],
+    "pg_temp.mood[]": ['{Ok,"so so",NULL}'],
+    "pg_temp.spot": [
+        "(,,,,)",
+        '(1,1.50,"",Ok,2024-01-01 00:00:00.000001+00)',
+        r'(-1,NaN,"a""b\\c,(){} NULL","so so",)',
+    ],
+    "pg_temp.spot[]": [
+        '{NULL,"(,,,,)","(1,0.10,a,Ok,)"}',
+        '{{"(1,,,,)"},{NULL}}',
+        "{}",
+    ],
+    "pg_temp.line": [
+        "(,,,,,,,,,,,)",
+        '("(,,,,)",{},empty,{},{},,,,,,,)',
+        '("(1,2.0,""a"",Ok,)","{""(1,,,,)"",NULL}","[2024-01-01 00:00:00.1234+00,)",'
+        '"{""$ref"": ""x"", ""$id"": 1, ""$db"": [1.50, null]}","{{0.1,-0},{NaN,Infinity}}",'
+        r'"\\x00ff",a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11,0044-03-15 BC,t,1 mon -1 day,'
+        "9007199254740993,0.1)",
+    ],
+    "pg_temp.line[]": ['{"(\\"(1,,,,)\\",\\"{NULL}\\",,,,,,,,,,)",NULL}'],
+    "pg_temp.words": ["[,b)", '["",]', "empty", "(A,NULL)", r'("\"",z]'],
+    "pg_temp.floats": ["[-0.0,0.1)", "(-Infinity,NaN]"],
+    "pg_temp.whole": ["(1,,,,)", "(,,,,)"],
+    "pg_temp.whole[]": ['{"(1,,,,)",NULL,"(,,,,)"}'],
+    "pg_temp.days": ["[2024-01-01,2024-02-01)"],
+    "pg_temp.days[]": ['{"[2024-01-01,)",NULL}'],
+    "pg_temp.list": ["{1,NULL}"],
+    "pg_temp.list[]": ['{"{1,2}","[0:1]={3,4}",NULL,"{}"}'],
     "oid": ["4294967295"],
+    "xid": ["3"],
     "pg_lsn": ["16/B374D848"],
+    "regclass": ["pg_class", "4294967295", "-"],
+    "regtype": ["integer", "timestamptz[]"],
+    "regprocedure": ["lower(text)"],
+    "regproc": ["now"],
+    "regrole": ["pg_monitor"],
+    "regnamespace": ["pg_catalog"],
+    "regconfig": ["english"],
+    "regclass[]": ["{pg_class,NULL}"],
+    "jsonpath": ["$.a[*] ? (@ > 1)"],
+    "tsquery": ["a & !b:*"],
+    "macaddr8": ["08:00:2b:01:02:03:04:05"],
+    "circle": ["<(0.1,2),3>"],
+    "path": ["[(0,0),(1,1e-300)]"],
+    "int2vector": ["1 2"],
+    "oidvector": ["1 4294967295"],
+    "txid_snapshot": ["10:20:10,14,15"],
 }
 
 #: Type to values that are refused.
@@ -156,6 +281,25 @@ REFUSED: dict[str, list[str]] = {
     "integer[]": ["[0:1]={1,2}", "[1:1][-2:-1]={{1,2}}", "[10:11]={1,2}"],
     "numeric[]": [f"{{1,{DIGITS_34}5}}"],
     "date[]": ["{2024-01-01,infinity}"],
+    "daterange": ["[2024-01-01,infinity)", "[-infinity,]"],
+    "tstzrange": ["(-infinity,infinity)"],
+    "numrange": [f"[0,{DIGITS_34}5)"],
+    "datemultirange": ["{[2024-01-01,2024-02-01),[2024-03-01,infinity)}"],
+    "daterange[]": ['{NULL,"[2024-01-01,infinity)"}'],
+    "pg_temp.spot": ["(,,,,infinity)", f"(1,{DIGITS_34}5,,,)"],
+    "pg_temp.spot[]": ['{NULL,"(,,,,)","(,,,,-infinity)"}', '[0:0]={"(,,,,)"}'],
+    "pg_temp.whole": ["(,,,,infinity)"],
+    "pg_temp.line": [
+        '(,"{""(,,,,infinity)""}",,,,,,,,,,)',
+        "(,,,null,,,,,,,,)",
+        "(,,,,[0:0]={1},,,,,,,)",
+        "(,,,,,,,,,infinity,,)",
+        f"(,,,{'[' * 99 + ']' * 99},,,,,,,,)",
+    ],
+    "pg_temp.line[]": [
+        '{"(,,\\"[infinity,]\\",,,,,,,,,)"}',
+        f'{{"(,,,{"[" * 93 + "]" * 93},,,,,,,,)"}}',
+    ],
 }
 
 
@@ -174,6 +318,7 @@ def source(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
         connection.execute("set intervalstyle = 'sql_standard'")
         connection.execute("set bytea_output = 'escape'")
         connection.execute("set extra_float_digits = 1")
+        connection.execute(DEFINED)
         yield connection
 
 
@@ -188,7 +333,7 @@ def _read(
     source: psycopg.Connection[Any], name: str, value: str | None
 ) -> tuple[tuple[Any, ...], str | None, bool | None]:
     """Return what encode takes, the source's canonical text, and whether it says refused."""
-    carried = bson_type(parse(name))
+    carried = bson_type(type_of(name))
     column = 's."Value"'
     expressions = [
         *carried.read_expression(column),
@@ -211,7 +356,7 @@ def _read(
 def test_a_value_is_carried_exactly(
     source: psycopg.Connection[Any], target: Collection[Any], name: str, value: str
 ) -> None:
-    carried = bson_type(parse(name))
+    carried = bson_type(type_of(name))
     values, expected, refused = _read(source, name, value)
     assert refused is not True
     assert expected is not None
@@ -233,7 +378,7 @@ def test_a_value_is_carried_exactly(
 
 @pytest.mark.parametrize("name", CARRIED)
 def test_null_stays_null(source: psycopg.Connection[Any], name: str) -> None:
-    carried = bson_type(parse(name))
+    carried = bson_type(type_of(name))
     values, expected, refused = _read(source, name, None)
     assert expected is None
     assert refused is not True
@@ -249,31 +394,46 @@ def test_what_cannot_be_carried_is_refused_on_both_sides(
     values, _, refused = _read(source, name, value)
     assert refused is True
     with pytest.raises(ValueRefused):
-        bson_type(parse(name)).encode(values)
-    assert bson_type(parse(name)).refusal
+        bson_type(type_of(name)).encode(values)
+    assert bson_type(type_of(name)).refusal
 
 
-def test_an_enum_and_domains(source: psycopg.Connection[Any]) -> None:
-    source.execute("drop type if exists pg_temp.mood cascade")
-    source.execute("""create type pg_temp.mood as enum ('so so', 'Ok')""")
-    source.execute("create domain pg_temp.day as date check (value > '1900-01-01')")
-    source.execute("create domain pg_temp.list as timestamptz[]")
-    for name, base, value in [
-        ("pg_temp.mood", "mood", "so so"),
-        ("pg_temp.mood[]", "mood[]", '{Ok,"so so",NULL}'),
-        ("pg_temp.day", "date", "2000-02-29"),
-        ("pg_temp.list", "timestamptz[]", "{2000-01-01 00:00:00.000001+00,NULL}"),
-    ]:
-        carried = bson_type(parse(base))
-        column = "v"
+def test_a_null_of_a_composite_type_is_no_row_of_nulls(
+    source: psycopg.Connection[Any],
+) -> None:
+    carried = bson_type(type_of("pg_temp.spot"))
+    names = ["x", "y z", "a_b", "mood", "at", "at_us"]
+    for value, wanted in [(None, None), ("(,,,,)", dict.fromkeys(names))]:
+        values, expected, _ = _read(source, "pg_temp.spot", value)
+        assert carried.encode(values) == (wanted,)
+        assert (expected is None) is (value is None)
+
+
+def test_fields_keep_their_order(source: psycopg.Connection[Any]) -> None:
+    carried = bson_type(type_of("tstzrange"))
+    values, expected, _ = _read(source, "tstzrange", "(2024-01-01 00:00:00.000001+00,)")
+    (stored,) = carried.encode(values)
+    assert list(stored) == ["lower", "lower_us", "upper", "upper_us", "bounds"]
+    assert (stored["lower_us"], stored["upper"], stored["bounds"]) == (1, None, "()")
+    assert carried.canonical([stored]) == expected
+    assert "\x00" in str(carried.canonical([dict(reversed(stored.items()))]))
+
+
+def test_names_of_a_catalogue_do_not_depend_on_the_search_path(
+    source: psycopg.Connection[Any],
+) -> None:
+    carried = bson_type(parse("regclass"))
+    (expression,) = carried.read_expression("c")
+    names = set()
+    for path in ("pg_catalog", "information_schema"):
+        source.execute("select set_config('search_path', %s, false)", (path,))
         row = source.execute(
-            f"select {', '.join(carried.read_expression(column))}, "
-            f"{carried.canonical_expression(column)}, "
-            f"{carried.refusal_predicate(column) or 'false'} from (select '{value}'::{name} v) s"
+            f"select {expression} from (select 'information_schema.tables'::regclass c) s"
         ).fetchone()
         assert row is not None
-        assert row[-1] is not True
-        assert carried.canonical(carried.encode(row[:-2])) == row[-2]
+        names |= set(row)
+    source.execute("reset search_path")
+    assert names == {"information_schema.tables"}
 
 
 def test_a_rows_digest_is_the_same_on_both_sides(source: psycopg.Connection[Any]) -> None:

@@ -99,6 +99,7 @@ class Project:
             placed,
             default_schema=schema,
             unique=self.configuration.file.unique,
+            as_string=self.configuration.file.columns,
         )
 
     @cached_property

@@ -6,12 +6,22 @@ so that nothing depends on a text form of arrays. Several dimensions become arra
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.mongo.values import BsonType, Schema, ValueRefused, joined, wrong
+from toolkit.mongo.values import (
+    BsonType,
+    Schema,
+    ValueRefused,
+    elements,
+    joined,
+    joined_elements,
+    joined_expression,
+    wrong,
+)
 
 _BOUNDS = re.compile(r"\[(-?\d+):(-?\d+)\]")
 _LOWER_BOUND = "an array whose lower bound is not 1"
@@ -19,7 +29,7 @@ _LOWER_BOUND = "an array whose lower bound is not 1"
 
 @dataclass(frozen=True)
 class Array(BsonType):
-    """An array of a scalar type.
+    """An array.
 
     Where an element becomes two fields (a timestamp), so does the array: two parallel arrays.
 
@@ -43,6 +53,11 @@ class Array(BsonType):
         return self.element.as_text
 
     @property
+    def growth(self) -> int:  # type: ignore[override]
+        """The element's."""
+        return self.element.growth
+
+    @property
     def refusal(self) -> str:  # type: ignore[override]
         """The element's reasons, and the lower bound."""
         return "; or ".join(filter(None, (_LOWER_BOUND, self.element.refusal)))
@@ -64,14 +79,30 @@ class Array(BsonType):
 
     def read_expression(self, column: str) -> tuple[str, ...]:
         """Return the dimensions as text, then an array for each part of the elements."""
-        dimensions = f"case when ({column}) is not null then coalesce(array_dims({column}), '') end"
         return (
-            dimensions,
+            _dimensions(column),
             *(
-                f"(select coalesce(array_agg({part} order by item.place), '{{}}') {_items(column)})"
+                f"(select coalesce(array_agg({part} order by item.place), '{{}}') "
+                f"{self._items(column)})"
                 for part in self.element.read_expression("item.value")
             ),
         )
+
+    def text_expression(self, column: str) -> str:
+        """Return the dimensions and the texts of the elements."""
+        texts = self._texts(self.element.text_expression("item.value"), column)
+        both = joined_expression([_dimensions(column), texts])
+        return f"case when ({column}) is not null then {both} end"
+
+    def read_text(self, text: str) -> tuple[Any, ...]:
+        """Return the dimensions and the parts of the elements."""
+        dimensions, texts = json.loads(text)
+        width = len(self.element.read_expression("item.value"))
+        nothing = (None,) * width
+        items = [
+            nothing if item is None else self.element.read_text(item) for item in json.loads(texts)
+        ]
+        return (dimensions, *([item[part] for item in items] for part in range(width)))
 
     def encode_value(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """Return the nested arrays."""
@@ -100,11 +131,10 @@ class Array(BsonType):
 
     def canonical_expression(self, column: str) -> str:
         """Return the dimensions, then the elements' canonical texts."""
-        element = self.element.canonical_expression("item.value")
+        texts = self._texts(self.element.canonical_expression("item.value"), column)
         return (
             f"case when ({column}) is not null then coalesce(array_dims({column}), '') || "
-            f"(select to_json(coalesce(array_agg({element} order by item.place), '{{}}')::text[])"
-            f"::text {_items(column)}) end"
+            f"{texts} end"
         )
 
     def refusal_predicate(self, column: str) -> str | None:
@@ -113,11 +143,23 @@ class Array(BsonType):
         element = self.element.refusal_predicate("item.value")
         if element is None:
             return bound
-        return f"({bound} or exists (select {_items(column)} where {element}))"
+        return f"({bound} or exists (select {self._items(column)} where {element}))"
+
+    def _texts(self, element: str, column: str) -> str:
+        return joined_elements(element, self._items(column))
+
+    def _items(self, column: str) -> str:
+        if not self.element.row_like:
+            return elements(column)
+        # In FROM it would give a column for each field, and take a NULL for a row of NULLs.
+        return (
+            f"from (select unnest({column}) as value, "
+            f"generate_series(1, cardinality({column})) as place) as item"
+        )
 
 
-def _items(column: str) -> str:
-    return f"from unnest({column}) with ordinality as item(value, place)"
+def _dimensions(column: str) -> str:
+    return f"case when ({column}) is not null then coalesce(array_dims({column}), '') end"
 
 
 def _nested(items: list[Any], lengths: list[int]) -> list[Any]:

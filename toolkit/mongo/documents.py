@@ -40,8 +40,13 @@ def _integer(text: str) -> Int64 | Decimal128:
 
 @dataclass(frozen=True)
 class Json(BsonType):
-    """``jsonb``: integers int64, other numbers Decimal128; any JSON value at the top but null."""
+    """``jsonb``: integers int64, other numbers Decimal128; any JSON value at the top but null.
 
+    Attributes:
+        depth: how deep the value may be nested, with the one level that holds it.
+    """
+
+    depth: int = DEPTH
     bson = ("object", "array", "string", "long", "decimal", "bool")
     array_like = True
     unbounded = True
@@ -68,7 +73,9 @@ class Json(BsonType):
         if value is None:
             raise ValueRefused(_NULL)
         # Mostly there are too few brackets, and nobody has to look how they stand.
-        if values[0].count("{") + values[0].count("[") >= DEPTH and _containers(value) >= DEPTH:
+        if values[0].count("{") + values[0].count("[") >= self.depth and (
+            _containers(value) >= self.depth
+        ):
             raise ValueRefused(_TOO_DEEP)
         return (value,)
 
@@ -89,7 +96,7 @@ class Json(BsonType):
         """
         refused = decimal_refusal("(found.value #>> '{}')::numeric")
         numbers = _found(column, "strict $.**")
-        deep = _found(column, f"strict $.**{{{DEPTH - 1}}}")
+        deep = _found(column, f"strict $.**{{{self.depth - 1}}}")
         return (
             f"(({column})::text = 'null' or (({column})::text ~ '[0-9.]{{35,}}' and exists "
             f"(select {numbers} where case when jsonb_typeof(found.value) = 'number' "

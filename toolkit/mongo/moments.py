@@ -16,7 +16,7 @@ from typing import Any
 from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 
-from toolkit.mongo.values import BsonType, Schema, ValueRefused, ordered_items, wrong
+from toolkit.mongo.values import Schema, ValueRefused, WireType, ordered_items, wrong
 
 #: PostgreSQL counts from 2000-01-01, BSON from 1970-01-01.
 _DAYS_TO_2000 = 10_957
@@ -47,7 +47,7 @@ def _any_date(path: str) -> Schema:
 
 
 @dataclass(frozen=True)
-class Day(BsonType):
+class Day(WireType):
     """``date``: date at 00:00 UTC."""
 
     bson = ("date",)
@@ -89,7 +89,7 @@ class Day(BsonType):
 
 
 @dataclass(frozen=True)
-class Timestamp(BsonType):
+class Timestamp(WireType):
     """``timestamp`` and ``timestamptz``: date, and the remaining microseconds, 0 to 999.
 
     A timestamp without time zone is stored as if it were UTC.
@@ -154,7 +154,7 @@ class Timestamp(BsonType):
 
 
 @dataclass(frozen=True)
-class Interval(BsonType):
+class Interval(WireType):
     """``interval``: PostgreSQL's own three parts, ``{months, days, us}``."""
 
     bson = ("object",)

@@ -99,6 +99,10 @@ class Integer(BsonType):
         """Return the value as int4."""
         return (f"({column})::int4",)
 
+    def read_text(self, text: str) -> tuple[Any, ...]:
+        """Return the number."""
+        return (int(text),)
+
     def encode_value(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """Return the int."""
         return (values[0],)
@@ -126,6 +130,10 @@ class BigInteger(BsonType):
     def read_expression(self, column: str) -> tuple[str, ...]:
         """Return the value as int8."""
         return (f"({column})::int8",)
+
+    def read_text(self, text: str) -> tuple[Any, ...]:
+        """Return the number."""
+        return (int(text),)
 
     def encode_value(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """Return the Int64."""
@@ -202,6 +210,14 @@ class Double(BsonType):
         """Return float8, to which a float4 widens exactly."""
         return (f"({column})::float8",)
 
+    def text_expression(self, column: str) -> str:
+        """Return the IEEE bytes in hexadecimal: ``extra_float_digits`` can shorten a text."""
+        return f"encode(float8send(({column})::float8), 'hex')"
+
+    def read_text(self, text: str) -> tuple[Any, ...]:
+        """Return the float."""
+        return struct.unpack(">d", bytes.fromhex(text))
+
     def encode_value(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """Return the float."""
         return (values[0],)
@@ -243,6 +259,10 @@ class Truth(BsonType):
     def read_expression(self, column: str) -> tuple[str, ...]:
         """Return the boolean."""
         return (f"({column})::boolean",)
+
+    def read_text(self, text: str) -> tuple[Any, ...]:
+        """Return the bool."""
+        return (text == "true",)
 
     def encode_value(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """Return the bool."""

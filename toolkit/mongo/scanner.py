@@ -453,6 +453,9 @@ _FIXED: dict[type, Callable[[int, Sequence[bytes]], _Fixed]] = {
 
 _head = struct.Struct(">ii").pack
 
+#: How NUL stands in the text of a value that holds other values.
+_NESTED_NUL = r"\u0000"
+
 
 def _decoder(column: Column, names: Sequence[str]) -> Callable[[bytes, int], tuple[bytes, int]]:
     """Return what decodes a column of any type, given where it stands in a document."""
@@ -468,7 +471,7 @@ def _decoder(column: Column, names: Sequence[str]) -> Callable[[bytes, int], tup
             at = element_end(data, at)
         document = struct.pack("<i", at - begun + 5) + data[begun:at] + b"\0"
         text = canonical([*bson.decode(document, PLAIN_OPTIONS).values()])
-        if text is not None and "\0" in text:
+        if text is not None and ("\0" in text or _NESTED_NUL in text):
             # Perhaps what plain dictionaries cannot show as it is.
             read = bson.decode(document, VERIFY_OPTIONS)
             text = canonical([read[name] for name in names])

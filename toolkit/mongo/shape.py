@@ -7,7 +7,7 @@ cannot disagree about where a column is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import Table
 
 from toolkit.layout import Layout
-from toolkit.mongo.types import bson_type
+from toolkit.mongo.naming import field_names
+from toolkit.mongo.types import bson_type, text_type
 from toolkit.mongo.values import MISSING, BsonType, Schema, joined, joined_expression
-from toolkit.names import NamePool
 from toolkit.placement import ForeignKey
 from toolkit.types import postgres_type
 
@@ -263,7 +263,9 @@ def document_shape(layout: Layout, key: str) -> DocumentShape:
     references = {
         reference: layout.reference_columns[reference] for reference in placed.foreign_references
     }
-    fields = _fields(table, [name for name in (region_field, *references.values()) if name])
+    generated = [name for name in (region_field, *references.values()) if name]
+    as_string = {column for table_key, column in layout.as_string if table_key == key}
+    fields = _fields(table, generated, as_string)
     columns = tuple(fields[column.name] for column in table.columns)
     primary = tuple(fields[column.name] for column in table.primary_key.columns)
     return DocumentShape(
@@ -280,41 +282,20 @@ def document_shape(layout: Layout, key: str) -> DocumentShape:
     )
 
 
-def _fields(table: Table, generated: Sequence[str]) -> dict[str, Field]:
-    """Return the field of every column.
-
-    A column keeps its name if MongoDB can hold it well. The others are renamed, after all those
-    that keep theirs, and the fields of lost microseconds last: none of them can take the name of a
-    column.
-    """
+def _fields(table: Table, generated: Sequence[str], as_string: Collection[str]) -> dict[str, Field]:
+    """Return the field of every column."""
     primary = [column.name for column in table.primary_key.columns]
-    names = {
-        column.name: column.name
+    carried = [
+        (
+            column.name,
+            (text_type if column.name in as_string else bson_type)(postgres_type(column.type)),
+        )
         for column in table.columns
-        if (column.name in primary if column.name == "_id" else kept(column.name))
+    ]
+    names = field_names(carried, primary=primary, taken=generated)
+    return {
+        name: Field(
+            name, names[name], bson, bool(table.columns[name].nullable) and name not in primary
+        )
+        for name, bson in carried
     }
-    pool = NamePool([*names.values(), *generated, "_id"])
-    for column in table.columns:
-        if column.name not in names:
-            names[column.name] = pool.claim(field_name(column.name))
-    fields: dict[str, Field] = {}
-    for column in table.columns:
-        bson = bson_type(postgres_type(column.type))
-        name = names[column.name]
-        more = [pool.claim(f"{name}{suffix}", f"{name}_{suffix}") for suffix in bson.suffixes[1:]]
-        nullable = bool(column.nullable) and column.name not in primary
-        fields[column.name] = Field(column.name, (name, *more), bson, nullable)
-    return fields
-
-
-def kept(column: str) -> bool:
-    """Return whether a column's name can be a field's as it is."""
-    return field_name(column) == column
-
-
-def field_name(column: str) -> str:
-    """Return the nearest name that MongoDB can hold well: no ``$`` first, no ``.``, not ``_id``."""
-    name = column.replace(".", "_")
-    if name.startswith("$"):
-        name = "_" + name.lstrip("$")
-    return "id_" if name == "_id" else name

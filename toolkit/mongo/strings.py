@@ -9,7 +9,7 @@ from typing import Any
 
 from bson.binary import UUID_SUBTYPE, Binary
 
-from toolkit.mongo.values import BsonType, Schema, wrong
+from toolkit.mongo.values import BsonType, Schema, WireType, wrong
 
 #: Characters from which on a declared length is no bound that helps.
 _LONG = 1_000
@@ -79,7 +79,33 @@ class String(BsonType):
 
 
 @dataclass(frozen=True)
-class Bytes(BsonType):
+class Registered(String):
+    """``regclass`` and its like, which are numbers of a catalogue: the name that one stands for.
+
+    It is qualified, whatever ``search_path`` says, as ``pg_identify_object`` writes it. A number
+    that stands for nothing is written as it is.
+
+    Attributes:
+        catalogue: that the numbers are of.
+    """
+
+    catalogue: str = ""
+
+    def read_expression(self, column: str) -> tuple[str, ...]:
+        """Return the name."""
+        return (self.canonical_expression(column),)
+
+    def canonical_expression(self, column: str) -> str:
+        """Return the name."""
+        number = f"({column})::oid"
+        return (
+            f"case when ({column}) is not null then coalesce((pg_identify_object("
+            f"'pg_catalog.{self.catalogue}'::regclass, {number}, 0)).identity, {number}::text) end"
+        )
+
+
+@dataclass(frozen=True)
+class Bytes(WireType):
     """``bytea``: binary subtype 0."""
 
     bson = ("binData",)
@@ -108,7 +134,7 @@ class Bytes(BsonType):
 
 
 @dataclass(frozen=True)
-class Uuid(BsonType):
+class Uuid(WireType):
     """``uuid``: binary subtype 4."""
 
     bson = ("binData",)

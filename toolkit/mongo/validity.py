@@ -38,7 +38,7 @@ def unproven(validator: Schema, expected: Expected) -> Schema | None:
     left = {
         name: fragment
         for name, fragment in schema["properties"].items()
-        if not _is_proven(fragment, name, proven)
+        if not _is_proven(fragment, name, proven, key=name == "_id" and not expected.single)
     }
     return {"$jsonSchema": {"properties": left}} if left else None
 
@@ -63,13 +63,26 @@ def _proven(expected: Expected) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _is_proven(
-    fragment: Mapping[str, Any], name: str, proven: Mapping[str, Mapping[str, Any]]
+    fragment: Mapping[str, Any],
+    name: str,
+    proven: Mapping[str, Mapping[str, Any]],
+    *,
+    key: bool = False,
 ) -> bool:
-    """Return whether a fragment says no more than types and what is proven for its field."""
+    """Return whether a fragment says no more than types and what is proven for its field.
+
+    Args:
+        fragment: of the schema.
+        name: of the field.
+        proven: keywords that need no asking, by field.
+        key: whether it is the subdocument of a key, whose fields are columns. Of those of other
+            subdocuments nothing but the types is proven.
+    """
     said = {key: value for key, value in fragment.items() if key not in _WORDS}
     if "properties" in said:
         return set(said) <= _OBJECT and all(
-            _is_proven(part, inner, proven) for inner, part in said["properties"].items()
+            _is_proven(part, inner, proven if key else {})
+            for inner, part in said["properties"].items()
         )
     said.pop("bsonType", None)
     return not said or said == proven.get(name)

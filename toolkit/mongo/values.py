@@ -62,6 +62,22 @@ def joined_expression(expressions: Sequence[str]) -> str:
     return f"to_json(array[{', '.join(expressions)}]::text[])::text"
 
 
+def elements(column: str) -> str:
+    """Return the FROM clause in which ``item.value`` and ``item.place`` are those of an array."""
+    return f"from unnest({column}) with ordinality as item(value, place)"
+
+
+def joined_elements(element: str, items: str) -> str:
+    """Return the SQL expression of one text for all elements, in their order.
+
+    Args:
+        element: the text of ``item.value``.
+        items: the FROM clause, see :func:`elements`.
+    """
+    texts = f"coalesce(array_agg({element} order by item.place), '{{}}')::text[]"
+    return f"(select to_json({texts})::text {items})"
+
+
 class BsonType(ABC):
     """How one PostgreSQL type is carried.
 
@@ -74,6 +90,8 @@ class BsonType(ABC):
             element.
         folds_case: whether the SQL type compares without case.
         unbounded: whether a value can be of any length.
+        growth: how many bytes of BSON come of one byte of PostgreSQL's text form, at most.
+        row_like: whether the SQL type is a composite one, which ``unnest`` takes apart.
         refusal: why a cell can be refused; empty where none can.
     """
 
@@ -83,6 +101,9 @@ class BsonType(ABC):
     array_like: ClassVar[bool] = False
     folds_case: bool = False
     unbounded: bool = False
+    # The worst scalar is an array's numeric of one digit: two bytes of text, and 25 of BSON.
+    growth: int = 16
+    row_like: ClassVar[bool] = False
     refusal: str = ""
 
     @abstractmethod
@@ -126,6 +147,22 @@ class BsonType(ABC):
     def encode_value(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """Do what :meth:`encode` says, for a value that is not NULL."""
 
+    def text_expression(self, column: str) -> str:
+        """Return the SQL of one text that holds all that is read of a value: NULL for NULL.
+
+        Values within other values are read so.
+        """
+        (part,) = self.read_expression(column)
+        return f"({part})::text"
+
+    def read_text(self, text: str) -> tuple[Any, ...]:
+        """Return what :meth:`encode` takes, given what :meth:`text_expression` gave."""
+        return (text,)
+
+    def encode_text(self, text: str | None) -> tuple[Any, ...]:
+        """Do what :meth:`encode` does, given what :meth:`text_expression` gave."""
+        return (None,) * len(self.suffixes) if text is None else self.encode(self.read_text(text))
+
     def canonical(self, parts: Sequence[Any]) -> str | None:
         """Return the canonical text of what stands in a document; ``None`` for null.
 
@@ -152,6 +189,19 @@ class BsonType(ABC):
         ``None`` where no cell can be.
         """
         return None
+
+
+class WireType(BsonType):
+    """A type that is read as the bytes of its wire form."""
+
+    def text_expression(self, column: str) -> str:
+        """Return the bytes in hexadecimal."""
+        (part,) = self.read_expression(column)
+        return f"encode({part}, 'hex')"
+
+    def read_text(self, text: str) -> tuple[Any, ...]:
+        """Return the bytes."""
+        return (bytes.fromhex(text),)
 
 
 def ordered_items(value: object) -> list[tuple[str, Any]] | None:
