@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,12 +32,22 @@ class Refusal:
         reason: why, with the value where there is one.
         offenders: every row.
         global_table: whether the table is shared, so that no client can be left out instead.
+        column: the column whose cells these are, where they could be carried as text instead.
     """
 
     table: str
     reason: str
     offenders: tuple[Offender, ...]
     global_table: bool = False
+    column: str | None = None
+
+    @property
+    def section(self) -> str | None:
+        """The section of ``regionkit.toml`` in which ``as = "string"`` would let these rows go."""
+        if self.column is None:
+            return None
+        # What JSON writes for a string, TOML reads.
+        return f"[columns.{json.dumps(f'{self.table}.{self.column}', ensure_ascii=False)}]"
 
     @property
     def keys(self) -> tuple[str, ...]:

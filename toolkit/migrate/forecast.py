@@ -72,16 +72,24 @@ class Forecast:
         if not self.blocking:
             return
         rows = sum(len(refusal.offenders) for refusal in self.blocking)
-        hint = (
-            "mend the source, extend the rule ([root.region] map or default, orphans in "
-            "[placement.<table>])"
-        )
+        ways = ["mend the source"]
+        if any(refusal.section is None for refusal in self.blocking):
+            ways.append(
+                "extend the rule ([root.region] map or default, orphans in [placement.<table>])"
+            )
+        sections = [refusal.section for refusal in self.blocking if refusal.section is not None]
+        if sections:
+            named = ", ".join(sampled(list(dict.fromkeys(sections))))
+            ways.append(
+                f'carry these columns as text: as = "string" under {named}, then \'regionkit apply '
+                "--revert', delete the generated migration, and 'regionkit generate' again"
+            )
         if not self.quarantine and any(not refusal.global_table for refusal in self.blocking):
-            hint += ", or leave these clients in the source with --quarantine"
+            ways.append("leave these clients in the source with --quarantine")
         raise Refused(
             f"{rows} row(s) of the source cannot be moved into {place}; nothing was written",
             details=sampled([str(refusal) for refusal in self.blocking]),
-            hint=hint,
+            hint=", or ".join(ways),
         )
 
 

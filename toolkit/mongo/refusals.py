@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import bson
 
+from toolkit.encoding import NOT_UTF8, SQL_ASCII, is_ascii, not_utf8
 from toolkit.layout import Layout
 from toolkit.mongo.layout import CollectionsLayout
 from toolkit.mongo.rows import RowEncoder
@@ -15,13 +17,10 @@ from toolkit.mongo.source import SourceReader, quoted
 from toolkit.mongo.strings import Bytes
 from toolkit.mongo.values import ValueRefused
 from toolkit.refusal import Offender, Refusal
+from toolkit.types import postgres_type
 
 #: The server's limit of a document, in bytes.
 LARGEST = 16 << 20
-
-#: Bytes of text from which on a row is encoded in order to be measured. Nothing grows sixteenfold:
-#: the worst is an array of numerics of one digit, two bytes of text and 25 of BSON each.
-_SUSPICIOUS = 1 << 20
 
 
 def refused_values(
@@ -36,25 +35,23 @@ def refused_values(
         collections: the same, spelled out.
     """
     for name, shape in collections.shapes.items():
-        asked = [
-            (field, predicate)
-            for field in shape.columns
-            if (predicate := field.bson.refusal_predicate(quoted(field.column))) is not None
-        ]
-        size = _size(shape)
-        predicates = [predicate for _, predicate in asked]
-        suspicious = f"{size} > {_SUSPICIOUS}" if size else None
+        asked = [*_questions(layout, name, shape, source.encoding)]
+        size = _most(shape)
+        predicates = [question.predicate for question in asked]
+        # What cannot be too large need not be encoded in order to be measured.
+        suspicious = f"{size} > {LARGEST}" if size else None
         if suspicious:
             predicates.append(suspicious)
         if not predicates:
             continue
         counts = source.count_matching(connection, name, predicates)
         shared = name in layout.shared
-        for (field, predicate), count in zip(asked, counts, strict=False):
+        for question, count in zip(asked, counts, strict=False):
             if count:
-                offenders = source.matching(connection, name, predicate)
-                reason = f"{field.column}: {field.bson.refusal}"
-                yield Refusal(name, reason, tuple(offenders), shared)
+                offenders = source.matching(connection, name, question.predicate)
+                reason = f"{question.column}: {question.reason}"
+                column = question.column if question.as_text else None
+                yield Refusal(name, reason, tuple(offenders), shared, column)
         if suspicious and counts[-1]:
             encoder = RowEncoder(layout, collections, name)
             large = sorted(
@@ -63,6 +60,37 @@ def refused_values(
             if large:
                 reason = f"a document above MongoDB's {LARGEST >> 20} MB"
                 yield Refusal(name, reason, tuple(large), shared)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Cells of a column that BSON cannot hold.
+
+    Attributes:
+        column: its name.
+        predicate: SQL that is true for them.
+        reason: why.
+        as_text: whether they could be carried as text.
+    """
+
+    column: str
+    predicate: str
+    reason: str
+    as_text: bool = True
+
+
+def _questions(
+    layout: Layout, name: str, shape: DocumentShape, encoding: str
+) -> Iterator[_Question]:
+    types = layout.table(name).columns
+    for field in shape.columns:
+        column = quoted(field.column)
+        predicate = field.bson.refusal_predicate(column)
+        if predicate is not None:
+            yield _Question(field.column, predicate, field.bson.refusal)
+        kind = postgres_type(types[field.column].type)
+        if encoding == SQL_ASCII and not is_ascii(kind.name):
+            yield _Question(field.column, not_utf8(column), NOT_UTF8, as_text=False)
 
 
 def _too_large(
@@ -78,10 +106,10 @@ def _too_large(
             yield Offender(str(key), tuple(client) if client else None)
 
 
-def _size(shape: DocumentShape) -> str | None:
-    """Return SQL for the bytes of a row's text in columns that have no bound."""
+def _most(shape: DocumentShape) -> str | None:
+    """Return SQL for the most bytes of BSON that a row's columns without a bound can become."""
     sizes = [
-        f"coalesce(octet_length({_text(field)}), 0)::bigint"
+        f"coalesce(octet_length({_text(field)}), 0)::bigint * {field.bson.growth}"
         for field in shape.columns
         if field.bson.unbounded
     ]

@@ -15,7 +15,12 @@ class SourceReader(Protocol):
     """A source under one snapshot: SQL over alias ``t``, one table at a time.
 
     ``connection`` is whatever :meth:`reader` opens.
+
+    Attributes:
+        encoding: of the source's database.
     """
+
+    encoding: str
 
     def reader(self) -> AbstractContextManager[Any]:
         """Open a connection that reads the snapshot."""

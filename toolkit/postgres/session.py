@@ -46,6 +46,7 @@ _PINNED = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "xmloption": "content",
+    "lc_monetary": "C",
     "row_security": "off",
     "standard_conforming_strings": "on",
     # Compiling what runs once costs more than it saves.
@@ -152,6 +153,11 @@ def connect(
             )
         )
     return connection
+
+
+def encoding(connection: Connection) -> str:
+    """Return the encoding of the database, as PostgreSQL calls it."""
+    return str(connection.info.parameter_status("server_encoding"))
 
 
 def first_line(error: psycopg.Error) -> str:

@@ -15,6 +15,7 @@ from datetime import datetime
 import psycopg
 from sqlalchemy import Computed
 
+from toolkit import encoding
 from toolkit.config import Configuration
 from toolkit.digest import Digest, DigestForm, RowDigest
 from toolkit.errors import Interrupted, UsageError
@@ -73,6 +74,7 @@ class Source:
         leaves_unplaced: whether rows without a region are not there either.
         footprints: of every table, from just before the snapshot.
         moment: when the last snapshot was taken.
+        encoding: of the source's database, known once it was open.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Source:
         self.leaves_unplaced = False
         self.footprints: dict[str, changes.Footprint] = {}
         self.moment: Moment | None = None
+        self.encoding = ""
         self._project = project
         self._oldest = 0
         self._settings = session.work_settings(project)
@@ -95,6 +98,7 @@ class Source:
     def open(self) -> Iterator[Source]:
         """Hold one snapshot for as long as the block runs."""
         with session.connect(self.url, role="source") as connection:
+            self.encoding = session.encoding(connection)
             # Before the snapshot: a table that is truncated in between must not pass unnoticed.
             self.footprints = changes.footprints(connection, self._tables())
             self._begin(connection)
@@ -625,6 +629,9 @@ class Source:
         """Return SQL for the key of a row of alias ``t`` as one text."""
         columns = order_columns(self.layout, key)
         shown = " || ', ' || ".join(f"t.{ddl.quote(column)}::text" for column in columns)
+        if shown and self.encoding == encoding.SQL_ASCII:
+            # It may be no text at all, and then cannot be sent as one.
+            return f"encode(convert_to({shown}, 'SQL_ASCII'), 'escape')"
         return shown or "t.ctid::text"
 
 

@@ -44,6 +44,7 @@ from toolkit.postgres.audit import Audit, furthest, key_tables, sequences
 from toolkit.postgres.copy import Copier, Worker
 from toolkit.postgres.layout import build
 from toolkit.postgres.putback import PutBack
+from toolkit.postgres.refusals import unheld_texts
 from toolkit.postgres.runs import Runs
 from toolkit.postgres.session import Connection
 from toolkit.postgres.source import Source, order_columns
@@ -168,8 +169,10 @@ class PostgresTarget:
                 )
 
     def values_refused(self, source: Source, connection: Connection) -> list[Refusal]:
-        """Return nothing: PostgreSQL holds every value of PostgreSQL."""
-        return []
+        """Return the texts that the target's encoding does not have: all other values fit."""
+        with self._connect() as target:
+            theirs = session.encoding(target)
+        return list(unheld_texts(source, connection, self._layout, theirs))
 
     def run(self) -> Run | None:
         """Return how far the migration has come; ``None`` if it never started."""
