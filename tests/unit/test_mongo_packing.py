@@ -26,6 +26,7 @@ from toolkit.mongo.packing import RowPacker, identity
 from toolkit.mongo.rows import RowEncoder
 from toolkit.mongo.types import ValueRefused
 from toolkit.placement import Statement
+from toolkit.types import Composite
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 MOMENTS = st.one_of(
@@ -104,6 +105,19 @@ TYPES: list[tuple[sql.TypeEngine[Any], st.SearchStrategy[tuple[Any, ...]]]] = [
                     lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner),
                 ).map(json.dumps),
                 st.sampled_from(["1.50", "[0.10, 1e400]", "9" * 35, "[" * 120 + "]" * 120, "null"]),
+            ),
+        ),
+        (
+            pg.INT4RANGE(),
+            st.tuples(
+                *[st.none() | st.integers(-(2**31), 2**31 - 1).map(str)] * 2,
+                st.sampled_from(["[)", "()", "empty"]),
+            ).map(json.dumps),
+        ),
+        (
+            Composite("spot", ("at", pg.TIMESTAMP(timezone=True)), ("$x", sql.Boolean())),
+            st.tuples(st.none() | MOMENTS.map(bytes.hex), st.sampled_from([None, "true"])).map(
+                json.dumps
             ),
         ),
         (pg.ARRAY(sql.Integer()), arrays(st.integers(-(2**31), 2**31 - 1))),

@@ -70,6 +70,29 @@ INTERVALS = st.one_of(
     st.tuples(INT32, INT32, INT64), st.just((2**31 - 1, 2**31 - 1, Int64(2**63 - 1)))
 ).map(lambda parts: dict(zip(("months", "days", "us"), parts, strict=True)))
 
+#: Types that a schema defines.
+DEFINED = {
+    "pair": PostgresType(
+        "pair",
+        fields=(
+            ("n", parse("integer")),
+            ("at", parse("timestamptz")),
+            ("$doc", parse("jsonb")),
+            ("some", parse("text[]")),
+        ),
+    )
+}
+
+
+def bounded(end: st.SearchStrategy[Any], *suffixes: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Return ranges, not all of which can be."""
+    ends = {
+        f"{name}{suffix}": st.none() | end for name in ("lower", "upper") for suffix in suffixes
+    }
+    bounds = st.sampled_from(["[)", "[]", "(]", "()", "empty", "[", ""])
+    return st.fixed_dictionaries({**ends, "bounds": bounds})
+
+
 #: PostgreSQL type to the values of its fields. Not all of them are values that it can have.
 VALUES: dict[str, Parts] = {
     "smallint": one(INT32),
@@ -97,6 +120,20 @@ VALUES: dict[str, Parts] = {
         st.tuples(MILLISECONDS.map(DatetimeMS), st.integers(0, 999)), max_size=3
     ).map(lambda pairs: ([date for date, _ in pairs], [rest for _, rest in pairs])),
     "inet": one(TEXT),
+    "int4range": one(bounded(INT32, "")),
+    "tstzrange": one(bounded(st.integers(0, 999).map(Int64) | st.integers(0, 999), "", "_us")),
+    "int8multirange": one(st.lists(bounded(INT64, ""), max_size=2)),
+    "pair": one(
+        st.fixed_dictionaries(
+            {
+                "n": st.none() | INT32,
+                "at": st.none() | MILLISECONDS.map(DatetimeMS),
+                "at_us": st.none() | st.integers(0, 999),
+                "_doc": JSON,
+                "some": st.none() | st.lists(TEXT, max_size=2),
+            }
+        )
+    ),
 }
 
 ANYTHING = st.one_of([parts.map(lambda values: values[0]) for parts in VALUES.values()])
@@ -105,7 +142,7 @@ ANYTHING = st.one_of([parts.map(lambda values: values[0]) for parts in VALUES.va
 def column(
     name: str, type_: str, *, nullable: bool = True, in_key: bool = False, legible: bool = False
 ) -> Column:
-    carried = bson_type(parse(type_))
+    carried = bson_type(DEFINED.get(type_) or parse(type_))
     names = tuple(f"{name}{suffix}" for suffix in carried.suffixes)
     return Column(names, carried, nullable, in_key, legible or in_key)
 

@@ -19,11 +19,20 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import types as sql
+from sqlalchemy.dialects import postgresql as pg
 
 from toolkit.mongo.numerics import decimal_text, exact_decimal
-from toolkit.mongo.types import MISSING, VERIFY_OPTIONS, BsonType, ValueRefused, bson_type
+from toolkit.mongo.types import (
+    MISSING,
+    VERIFY_OPTIONS,
+    BsonType,
+    ValueRefused,
+    bson_type,
+    text_type,
+)
 from toolkit.mongo.values import joined
-from toolkit.types import PostgresType, parse
+from toolkit.types import PostgresType, parse, postgres_type
 
 
 def carried(name: str) -> BsonType:
@@ -343,6 +352,151 @@ def test_refused(name: str, value: Any) -> None:
     assert carried(name).refusal_predicate("c")
 
 
+_SPOT = PostgresType(
+    "spot",
+    fields=(
+        ("x", parse("integer")),
+        ("at", parse("timestamptz")),
+        ("at_us", parse("text")),
+        ("a.b", parse("daterange")),
+        ("$doc", parse("jsonb")),
+    ),
+)
+
+
+def spot(*texts: str | None) -> str:
+    """Return a row of ``_SPOT`` as it is read."""
+    return json.dumps(texts)
+
+
+def test_the_fields_of_a_composite_type_are_called_like_those_of_a_document() -> None:
+    (schema,) = bson_type(_SPOT).schema(True)
+    assert schema["bsonType"] == ["object", "null"]
+    assert schema["required"] == ["x", "at", "at__us", "at_us", "a_b", "_doc"]
+    assert list(schema["properties"]) == schema["required"]
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["x"] == {"bsonType": ["int", "null"]}
+    span = schema["properties"]["a_b"]
+    assert span["required"] == ["lower", "upper", "bounds"]
+    assert span["properties"]["bounds"] == {"enum": ["[]", "[)", "(]", "()", "empty"]}
+
+
+def test_a_row_of_nulls_is_no_null() -> None:
+    carried = bson_type(_SPOT)
+    (value,) = carried.encode([spot(None, None, None, None, None)])
+    assert value == dict.fromkeys(["x", "at", "at__us", "at_us", "a_b", "_doc"])
+    assert carried.canonical([value]) == "[null,null,null,null,null]"
+    assert carried.encode([None]) == (None,)
+    assert carried.canonical([None]) is None
+
+
+def test_values_within_values() -> None:
+    carried = bson_type(_SPOT)
+    moment = struct.pack(">q", 1_000_001).hex()
+    day = struct.pack(">i", 1).hex()
+    span = json.dumps([day, None, "[)"])
+    (value,) = through_bson(carried.encode([spot("-1", moment, "é", span, '{"$ref": 1.50}')]))
+    assert value["at__us"] == 1
+    assert dict(value["a_b"]) == {
+        "lower": DatetimeMS(946_771_200_000),
+        "upper": None,
+        "bounds": "[)",
+    }
+    assert carried.canonical([value]) == json.dumps(
+        ["-1", "946684801000001", "é", '["10958",null,"[)"]', '{"$ref": 1.50}'],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"x": Int64(1)},
+        {"x": "1"},
+        {"at": None},
+        {"a_b": {"lower": None, "upper": None}},
+        {"a_b": {"upper": None, "lower": None, "bounds": "()"}},
+        {"a_b": {"lower": None, "upper": None, "bounds": "[["}},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_wrong_part_is_found(change: dict[str, Any]) -> None:
+    carried = bson_type(_SPOT)
+    moment = struct.pack(">q", 1_000_001).hex()
+    right = spot("1", moment, "", json.dumps([None, None, "()"]), "{}")
+    (value,) = carried.encode([right])
+    assert "\x00" not in str(carried.canonical([value]))
+    text = str(carried.canonical([{**value, **change}]))
+    assert "\x00" in text or "u0000" in text
+    fewer = dict(value)
+    del fewer["at_us"]
+    assert "\x00" in str(carried.canonical([fewer]))
+    assert "\x00" in str(carried.canonical([dict(reversed(value.items()))]))
+
+
+@pytest.mark.parametrize(
+    ("texts", "reason"),
+    [
+        ((None, struct.pack(">q", 2**63 - 1).hex(), None, None, None), "infinity"),
+        (
+            (None, None, None, json.dumps([None, struct.pack(">i", 2**31 - 1).hex(), "[)"]), None),
+            "infinity",
+        ),
+        ((None, None, None, None, "null"), "JSON null"),
+        ((None, None, None, None, "[" * 99 + "]" * 99), "levels deep"),
+    ],
+)
+def test_a_refused_part_refuses_the_whole(texts: tuple[str | None, ...], reason: str) -> None:
+    carried = bson_type(_SPOT)
+    with pytest.raises(ValueRefused, match=reason):
+        carried.encode([spot(*texts)])
+    assert reason in carried.refusal
+    assert carried.refusal_predicate("c")
+
+
+def test_a_level_around_a_value_counts() -> None:
+    deepest = "[" * 98 + "]" * 98
+    carried = bson_type(_SPOT)
+    assert carried.encode([spot(None, None, None, None, deepest)])
+    inside = bson_type(PostgresType("two", fields=(("one", _SPOT),)))
+    with pytest.raises(ValueRefused):
+        inside.encode([json.dumps([spot(None, None, None, None, deepest)])])
+
+
+def test_an_array_of_what_is_an_array_travels_as_texts() -> None:
+    for type_ in (parse("jsonb[]"), parse("int4multirange[]")):
+        (schema,) = bson_type(type_).schema(False)
+        assert schema["items"]["anyOf"][0]["bsonType"] == ["string", "null"]
+    listed = postgres_type(pg.ARRAY(pg.DOMAIN("list", pg.ARRAY(sql.Integer))))
+    assert listed == PostgresType("list", dimensions=1)
+    assert bson_type(listed).as_text
+
+
+def test_the_text_form_on_request() -> None:
+    (schema,) = text_type(parse("timestamptz[]")).schema(False)
+    assert schema == {
+        "bsonType": "string",
+        "description": "text form of PostgreSQL type timestamp with time zone[]",
+    }
+    assert text_type(parse("date")).suffixes == ("",)
+    assert text_type(parse("date")).refusal_predicate("c") is None
+    # What is a string already stays the string it is.
+    for name in ("varchar(3)", "inet", "regclass"):
+        assert text_type(parse(name)) == carried(name)
+
+
+def test_growth_covers_the_names_of_a_type() -> None:
+    wide = PostgresType("wide", fields=tuple((f"{'n' * 60}{n}", parse("text")) for n in range(9)))
+    carried = bson_type(wide.array(1))
+    text = '{"(,,,,,,,,)"' + ',"(,,,,,,,,)"' * 999 + "}"
+    row = json.dumps([None] * 9)
+    (value,) = carried.encode(["[1:1000]", [row] * 1000])
+    assert len(bson.encode({"v": value})) <= len(text) * carried.growth
+    assert len(bson.encode({"v": value})) > len(text) * 16
+
+
 def test_schemas() -> None:
     assert carried("varchar(3)").schema(False) == ({"bsonType": "string", "maxLength": 3},)
     assert carried("smallint").schema(True) == (
@@ -359,7 +513,7 @@ def test_schemas() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["inet", "int4range", "hstore", "xml", "geometry", "inet[]"])
+@pytest.mark.parametrize("name", ["inet", "hstore", "xml", "geometry", "inet[]", "regclass"])
 def test_other_types_are_marked(name: str) -> None:
     assert carried(name).as_text
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     DateTime,
     Enum,
     ForeignKey,
+    Interval,
     MetaData,
     Numeric,
     SmallInteger,
@@ -29,6 +30,7 @@ from toolkit.mongo.validity import unproven
 from toolkit.mongo.values import Schema
 from toolkit.placement import Statement, infer
 from toolkit.topology import Region, Topology
+from toolkit.types import Composite
 
 
 def layout() -> Layout:
@@ -53,6 +55,9 @@ def layout() -> Layout:
         Column("small", SmallInteger),
         Column("tags", ARRAY(Text)),
         Column("more", JSONB),
+        # Nothing says of its ``name`` what is proven of the client's.
+        Column("spot", Composite("spot", ("name", String(8)))),
+        Column("lasts", Interval),
     )
     placement = infer(metadata, "client", {"payment": Statement(home=("client_id",))})
     return decide(metadata, Topology((Region("eu"), Region("us"))), placement)
@@ -79,7 +84,9 @@ def test_bounds_and_elements_are_left_to_the_server() -> None:
     left = unproven(validator, expected)
     properties = validator["$jsonSchema"]["properties"]
     assert left == {
-        "$jsonSchema": {"properties": {name: properties[name] for name in ("small", "tags")}}
+        "$jsonSchema": {
+            "properties": {name: properties[name] for name in ("small", "tags", "spot")}
+        }
     }
 
 
