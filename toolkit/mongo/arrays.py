@@ -16,6 +16,7 @@ from toolkit.mongo.values import (
     BsonType,
     Schema,
     ValueRefused,
+    any_of,
     elements,
     joined,
     joined_elements,
@@ -60,7 +61,7 @@ class Array(BsonType):
     @property
     def refusal(self) -> str:  # type: ignore[override]
         """The element's reasons, and the lower bound."""
-        return "; or ".join(filter(None, (_LOWER_BOUND, self.element.refusal)))
+        return any_of((_LOWER_BOUND, self.element.refusal))
 
     def not_null(self, path: str) -> Schema:
         """Refuse: an index has one entry for each element, so no unique one is made.

@@ -15,6 +15,7 @@ from toolkit.mongo.values import (
     MISSING,
     BsonType,
     Schema,
+    any_of,
     elements,
     joined,
     joined_elements,
@@ -74,8 +75,7 @@ class _Parts(BsonType):
     @property
     def refusal(self) -> str:  # type: ignore[override]
         """The parts' reasons, each once."""
-        reasons = (reason for part in self.parts for reason in part.bson.refusal.split("; or "))
-        return "; or ".join(dict.fromkeys(filter(None, reasons)))
+        return any_of(part.bson.refusal for part in self.parts)
 
     def not_null(self, path: str) -> Schema:
         """Return the filter for a subdocument."""

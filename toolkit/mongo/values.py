@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 #: A fragment of ``$jsonSchema``.
@@ -60,6 +60,12 @@ def joined(texts: Sequence[str | None]) -> str:
 def joined_expression(expressions: Sequence[str]) -> str:
     """Return the SQL expression that gives what :func:`joined` gives."""
     return f"to_json(array[{', '.join(expressions)}]::text[])::text"
+
+
+def any_of(reasons: Iterable[str]) -> str:
+    """Return reasons, which can be several each, as one: each once, and nothing for no reason."""
+    single = (one for reason in reasons for one in reason.split("; or "))
+    return "; or ".join(dict.fromkeys(filter(None, single)))
 
 
 def elements(column: str) -> str:
