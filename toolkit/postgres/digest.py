@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from toolkit.digest import Digest, DigestForm, Md5, RowDigest
+from toolkit.postgres import session
 from toolkit.postgres.session import Connection
 from toolkit.types import PostgresType
 
@@ -60,6 +61,9 @@ _OLDEST_RECORD_HASH = 140000
 def common_form(one: Connection, other: Connection) -> DigestForm:
     """Return the cheapest form of digest that two servers compute alike."""
     if min(one.info.server_version, other.info.server_version) < _OLDEST_RECORD_HASH:
+        return Md5()
+    if session.encoding(one) != session.encoding(other):
+        # The same text is other bytes there.
         return Md5()
     probes = [connection.execute(_PROBE).fetchone() for connection in (one, other)]
     return RecordHash() if probes[0] == probes[1] else Md5()

@@ -159,7 +159,6 @@ INSERT INTO refused (id, client_id, much_array) VALUES (40, 1, '{1,NULL,1e-6177}
 INSERT INTO refused (id, client_id, endless_date) VALUES (50, 1, 'infinity'), (51, 2, '-infinity');
 INSERT INTO refused (id, client_id, endless_timestamp) VALUES (60, 1, 'infinity'), (61, 2, '-infinity');
 INSERT INTO refused (id, client_id, endless_timestamptz) VALUES (70, 1, 'infinity'), (71, 2, '-infinity');
-INSERT INTO refused (id, client_id, endless_interval) VALUES (80, 1, 'infinity'), (81, 2, '-infinity');
 INSERT INTO refused (id, client_id, endless_range) VALUES (90, 1, '[2024-01-01,infinity)'), (91, 2, '[-infinity,)');
 INSERT INTO refused (id, client_id, endless_multirange) VALUES (100, 1, '{[2024-01-01,infinity)}');
 INSERT INTO refused (id, client_id, endless_array) VALUES (110, 1, '{NULL,-infinity}');
