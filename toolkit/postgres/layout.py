@@ -532,7 +532,7 @@ class _Builder:
         """Return the name of an index of the target, or of a constraint that has one."""
         if not isinstance(name, str):
             return self.names.claim(fallback)
-        return self.layout.index_name(self.layout.key_of(table), name)
+        return self.layout.index_name(self.layout.key_of(table), str(name))
 
     def _checks(self, table: Table, target: Table) -> None:
         checks = [
