@@ -7,10 +7,12 @@ unique constraint. The backends only spell these decisions out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -22,12 +24,14 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
 )
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from toolkit.errors import Refused, UsageError
+from toolkit.expressions import IndexPart, index_part, index_parts, predicate, quoted, sql_text
 from toolkit.names import NamePool, shorten
 from toolkit.placement import ForeignKey, Kind, Placement, TablePlacement, table_key
 from toolkit.topology import Topology
-from toolkit.types import postgres_type
+from toolkit.types import user_types
 
 
 class Scope(StrEnum):
@@ -45,21 +49,38 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Unique:
-    """A primary key, unique constraint or unique index over plain columns.
+    """What keeps rows apart: a key, a unique constraint or index, or an exclusion constraint.
 
     Attributes:
         name: its name in the source; generated where it has none.
-        columns: in order, without the region.
+        columns: the plain columns that it is over, in order, without the region.
         primary: whether it is the primary key.
         scope: what becomes of it.
         key_table: name of its key table, for ``Scope.key_table``.
+        parts: everything that it is over, in order, as SQL of the source.
+        where: the condition of the rows that it holds, as SQL of the source; ``None`` for all.
+        nulls_distinct: whether rows with a NULL are no concern of it.
+        deferrable: whether it can be checked at the end of a transaction.
+        method: the index method of an exclusion constraint; empty for all others.
+        operators: that rows must not all fulfil, one for each part of an exclusion constraint.
     """
 
     name: str
     columns: tuple[str, ...]
     primary: bool
     scope: Scope
-    key_table: str | None = None
+    key_table: str | None
+    parts: tuple[IndexPart, ...]
+    where: str | None = None
+    nulls_distinct: bool = True
+    deferrable: bool = False
+    method: str = ""
+    operators: tuple[str, ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether it says that the values of some columns stand in one row at most."""
+        return self.where is None and not self.operators and len(self.columns) == len(self.parts)
 
 
 @dataclass(frozen=True)
@@ -98,6 +119,10 @@ class Layout:
         placement: where each table belongs.
         default_schema: the PostgreSQL schema that table keys leave out.
         names: the name of each table in the target, where there are no schemas, by its key.
+        objects: the name in the target of each type and sequence that columns use, by its schema
+            and its name in the source.
+        indexes: the name in the target of each index, and of each constraint that has one, where it
+            cannot keep its own: by the table's key and its name.
         region_column: the name of the region column, free in every table that gets one.
         region_list: the name of the table of regions.
         link: the name of the link table.
@@ -114,6 +139,8 @@ class Layout:
     placement: Placement
     default_schema: str | None
     names: Mapping[str, str]
+    objects: Mapping[tuple[str | None, str], str]
+    indexes: Mapping[tuple[str, str], str]
     region_column: str
     region_list: str
     link: str
@@ -148,6 +175,24 @@ class Layout:
             KeyError: there is no such table.
         """
         return self.names[key]
+
+    def object_name(self, schema: str | None, name: str) -> str:
+        """Return what a type, a sequence or another object of the source is called in the target.
+
+        Those of the default schema keep their names; the others have their schema in front.
+        """
+        schema = None if schema == self.default_schema else schema
+        found = self.objects.get((schema, name))
+        return found or (name if schema is None else shorten(f"{schema}_{name}"))
+
+    def index_name(self, key: str, name: str) -> str:
+        """Return what an index of a table, or a constraint that has one, is called in the target.
+
+        Args:
+            key: of the table.
+            name: in the source.
+        """
+        return self.indexes.get((key, name), name)
 
 
 def decide(
@@ -215,6 +260,11 @@ def decide(
             hint='write "<table>.<constraint>" = "global" or "region"',
         )
     shared = {key: tables[key] for key in placement.of_kind(Kind.shared)}
+    objects = _objects(tables, default_schema, relations)
+    taken = {region_list, link, *names.values(), *objects.values()}
+    for one in regional.values():
+        taken.update(one.parts.values())
+        taken.update(unique.key_table for unique in one.uniques if unique.key_table)
     references: dict[ForeignKey, str] = {}
     for key in (*regional, *shared):
         references.update(reference_columns(tables[key], placement[key], region_column))
@@ -224,6 +274,8 @@ def decide(
         placement=placement,
         default_schema=default_schema,
         names=names,
+        objects=objects,
+        indexes=_index_names(tables, default_schema, relations, taken),
         region_column=region_column,
         region_list=region_list,
         link=link,
@@ -294,14 +346,96 @@ def _as_string(
     return frozenset(found)
 
 
+def _objects(
+    tables: Mapping[str, Table], default_schema: str | None, relations: NamePool
+) -> dict[tuple[str | None, str], str]:
+    """Return the names in the target of the types and sequences of all columns."""
+    found = {
+        (None if schema == default_schema else schema, name)
+        for table in tables.values()
+        for column in table.columns
+        for schema, name in (*user_types(column.type), *sequences(column))
+    }
+    return {
+        (schema, name): name if schema is None else relations.claim(f"{schema}_{name}")
+        for schema, name in sorted(found, key=lambda one: (one[0] or "", one[1]))
+    }
+
+
+def _index_names(
+    tables: Mapping[str, Table],
+    default_schema: str | None,
+    relations: NamePool,
+    taken: set[str],
+) -> dict[tuple[str, str], str]:
+    """Return the names of indexes that another relation of the target has: only those."""
+    renamed = {}
+    for key, table in sorted(
+        tables.items(), key=lambda item: (item[1].schema not in (None, default_schema), item[0])
+    ):
+        constraints = [
+            one
+            for one in table.constraints
+            if isinstance(one, PrimaryKeyConstraint | UniqueConstraint | ExcludeConstraint)
+        ]
+        for name in sorted(
+            one.name for one in (*constraints, *table.indexes) if isinstance(one.name, str)
+        ):
+            if name in taken:
+                renamed[key, name] = relations.claim(f"{table.schema}_{name}")
+            else:
+                taken.add(name)
+    return renamed
+
+
+#: A sequence in a default, as a model or PostgreSQL writes it.
+NEXTVAL = re.compile(r"nextval\(\s*'(?P<name>(?:[^']|'')+)'(?:::(?:text::)?regclass)?\s*\)", re.I)
+_DOTTED = re.compile(r'(?:"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[^".]+))(?:\.|$)')
+
+
+def sequence(dotted: str, column: Column[Any]) -> tuple[str | None, str]:
+    """Return schema and name of a sequence as a default of a column writes it.
+
+    Where no schema is written it is the table's.
+    """
+    parts = [
+        found["plain"] or found["quoted"].replace('""', '"')
+        for found in _DOTTED.finditer(dotted.replace("''", "'"))
+    ]
+    table = column.table
+    schema = table.schema if isinstance(table, Table) else None
+    return (parts[-2] if len(parts) > 1 else schema), parts[-1]
+
+
+def sequences(column: Column[Any]) -> Iterator[tuple[str | None, str]]:
+    """Yield schema and name of each sequence that a column draws from."""
+    argument = getattr(column.server_default, "arg", None)
+    if argument is not None:
+        for found in NEXTVAL.finditer(sql_text(argument)):
+            yield sequence(found["name"], column)
+    elif (
+        isinstance(column.table, Table)
+        and column.table.autoincrement_column is column
+        and column.identity is None
+        and column.server_default is None
+    ):
+        yield column.table.schema, serial_sequence(column)
+
+
+def serial_sequence(column: Column[Any]) -> str:
+    """Return the name of the sequence that PostgreSQL makes for a serial column."""
+    return shorten(f"{column.table.name}_{column.name}_seq")
+
+
 def _relation_names(table: Table, default_schema: str | None) -> Iterable[str]:
-    """Yield the names that a table takes in the target: its indexes', its enums', its own."""
+    """Yield the names that a table takes in the target: its indexes', its types', its own."""
     if table.schema in (None, default_schema):
         yield table.name
     for column in table.columns:
         # A table makes a type of its own name.
-        if (type_ := postgres_type(column.type)).labels:
-            yield type_.name
+        for schema, name in (*user_types(column.type), *sequences(column)):
+            if schema in (None, default_schema):
+                yield name
     for unique, columns, fallback in _constraints(table):
         if columns and not isinstance(unique.name, str):
             yield shorten(fallback)
@@ -367,59 +501,100 @@ def _uniques(
     primary = tuple(column.name for column in table.primary_key.columns)
     #: Column sets that are unique over all regions without a key table.
     certain = [placed.home.columns] if placed.home else [primary]
-    found: list[tuple[str, tuple[str, ...], bool]] = []
-    nulls_clash: set[str] = set()
-    for constraint, columns, fallback in _constraints(table):
-        name = constraint.name if isinstance(constraint.name, str) else shorten(fallback)
-        if columns:
-            found.append((name, columns, constraint is table.primary_key))
-        if _nulls_not_distinct(constraint):
-            nulls_clash.add(name)
-    for index in sorted(table.indexes, key=lambda index: str(index.name)):
-        if index.unique:
-            if _nulls_not_distinct(index):
-                nulls_clash.add(str(index.name))
-            if not _plain(index):
-                choice = choices.pop(f"{key}.{index.name}", None)
-                covered = {part.name for part in index.expressions if isinstance(part, Column)}
-                if choice == "region" or any(set(sure) <= covered for sure in certain):
-                    continue
-                raise Refused(
-                    f"unique index {index.name!r} of {key!r} is partial or over an expression: "
-                    "its uniqueness over all regions cannot be kept",
-                    hint=f'give it up across regions: "{key}.{index.name}" = "region" in [unique]',
-                )
-            columns = tuple(column.name for column in index.columns)
-            found.append((str(index.name), columns, False))
     known: list[tuple[str, ...]] = list(certain)
-    for name, columns, is_primary in sorted(found, key=lambda item: (not item[2], item[0])):
-        choice = choices.pop(f"{key}.{name}", None)
-        key_table = None
+    for unique in sorted(declared(table), key=lambda one: (not one.primary, one.name)):
+        choice = choices.pop(f"{key}.{unique.name}", None)
+        columns, key_table = unique.columns, None
+        # Whoever has some columns to themselves has those and more to themselves. Where NULLs clash
+        # this says nothing of rows in which one of the some is NULL.
+        sure = [
+            some
+            for some in known
+            if unique.nulls_distinct
+            or some in certain
+            or not any(table.columns[column].nullable for column in some)
+        ]
         if choice == "region":
             scope = Scope.region
-        elif any(set(sure) <= set(columns) for sure in known):
+        elif any(set(some) <= set(columns) for some in sure):
             scope = Scope.implied
-        elif len(columns) == 1 and is_generated(table.columns[columns[0]]):
+        elif unique.plain and len(columns) == 1 and is_generated(table.columns[columns[0]]):
             scope = Scope.generated
             known.append(columns)
-        elif name in nulls_clash and any(table.columns[column].nullable for column in columns):
-            raise Refused(
-                f"unique {name!r} of {key!r} is NULLS NOT DISTINCT: its uniqueness over all "
-                "regions cannot be kept, because a key table holds no NULL",
-                hint=f'give it up across regions: "{key}.{name}" = "region" in [unique]',
-            )
         else:
             scope = Scope.key_table
-            stem = f"{base}_{'_'.join(columns)}"
+            stem = f"{base}_{'_'.join(columns)}" if unique.plain else unique.name
             key_table = relations.claim(f"{stem}_key", f"{stem}_regionkit_key")
-            known.append(columns)
-        yield Unique(name, columns, is_primary, scope, key_table)
+            if unique.plain:
+                known.append(columns)
+        yield replace(unique, scope=scope, key_table=key_table)
 
 
-def _plain(index: Index) -> bool:
-    """Return whether an index covers all rows by plain columns."""
-    where = index.dialect_options["postgresql"].get("where")
-    return where is None and all(isinstance(part, Column) for part in index.expressions)
+def declared(table: Table) -> Iterator[Unique]:
+    """Yield what keeps the rows of a table apart; what becomes of it is not decided yet."""
+    for constraint, columns, fallback in _constraints(table):
+        if columns:
+            yield Unique(
+                name=constraint.name if isinstance(constraint.name, str) else shorten(fallback),
+                columns=columns,
+                primary=constraint is table.primary_key,
+                scope=Scope.region,
+                key_table=None,
+                parts=tuple(IndexPart(column, quoted(column)) for column in columns),
+                nulls_distinct=not _nulls_not_distinct(constraint),
+                deferrable=bool(constraint.deferrable),
+            )
+    for index in table.indexes:
+        if index.unique:
+            parts = index_parts(index)
+            yield Unique(
+                name=str(index.name),
+                columns=_plain_columns(parts),
+                primary=False,
+                scope=Scope.region,
+                key_table=None,
+                parts=parts,
+                where=predicate(index),
+                nulls_distinct=not _nulls_not_distinct(index),
+            )
+    for other in table.constraints:
+        if isinstance(other, ExcludeConstraint):
+            yield exclusion(table, other)
+
+
+def exclusion(table: Table, constraint: ExcludeConstraint) -> Unique:
+    """Take an exclusion constraint apart; what becomes of it is not decided yet.
+
+    Its ``columns`` are those that are compared for equality: rows of different clients are no
+    concern of it where the client's key is among them.
+    """
+    names = frozenset(table.columns.keys())
+    elements = constraint._render_exprs
+    parts = tuple(
+        replace(part, operators=constraint.ops[key])
+        if (key := getattr(expression, "key", None)) in constraint.ops
+        else part
+        for expression, _, _ in elements
+        for part in [index_part(expression, names)]
+    )
+    operators = tuple(str(operator) for _, _, operator in elements)
+    equal = tuple(part for part, operator in zip(parts, operators, strict=True) if operator == "=")
+    return Unique(
+        name=str(constraint.name or shorten(f"{table.name}_excl")),
+        columns=_plain_columns(equal),
+        primary=False,
+        scope=Scope.region,
+        key_table=None,
+        parts=parts,
+        where=None if constraint.where is None else sql_text(constraint.where),
+        deferrable=bool(constraint.deferrable),
+        method=str(constraint.using or "gist").lower(),
+        operators=operators,
+    )
+
+
+def _plain_columns(parts: Iterable[IndexPart]) -> tuple[str, ...]:
+    return tuple(part.column for part in parts if part.column is not None)
 
 
 def _constraints(

@@ -8,7 +8,7 @@ cannot name arrives as its PostgreSQL text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -225,6 +225,29 @@ def postgres_type(type_: TypeEngine[Any]) -> PostgresType:
     if isinstance(type_, Enum) and type_.native_enum:
         return PostgresType(str(type_.name), labels=tuple(type_.enums))
     return parse(type_.compile(dialect=_DIALECT))
+
+
+def user_types(type_: TypeEngine[Any]) -> Iterator[tuple[str | None, str]]:
+    """Yield schema and name of every type of the source's own that a type is made of.
+
+    They are enums, domains, composites and ranges; not the types of extensions.
+    """
+    if isinstance(type_, TypeDecorator) and not isinstance(type_, Interval):
+        yield from user_types(type_.load_dialect_impl(_DIALECT))
+    elif isinstance(type_, postgresql.ARRAY):
+        yield from user_types(type_.item_type)
+    elif isinstance(type_, postgresql.DOMAIN):
+        yield type_.schema, str(type_.name)
+        yield from user_types(type_.data_type)
+    elif isinstance(type_, Enum) and type_.native_enum:
+        yield type_.schema, str(type_.name)
+    elif isinstance(type_, Composite):
+        yield type_.schema, type_.name
+        for _, field in type_.fields:
+            yield from user_types(field)
+    elif isinstance(type_, CustomRange):
+        yield type_.schema, type_.name
+        yield from user_types(type_.subtype)
 
 
 def parse(text: str) -> PostgresType:

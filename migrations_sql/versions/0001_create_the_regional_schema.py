@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 # What this revision was generated from. ``regionkit generate --check`` compares it.
-model_digest = "802d3966b97e4d66e69646c83e8000869061611999244ff500e151fb010308b5"
+model_digest = "77077455c3e6ca9ab40a220db1823065bb3f2bb1d89d1996b121162bc89ffb69"
 
 
 def upgrade() -> None:
@@ -250,45 +250,220 @@ def upgrade() -> None:
         schema='bank_regional',
         region_list='region',
     )
-    op.create_foreign_key(op.f('fk_merchant_country_code_country'), 'merchant', 'country', ['country_code'], ['code'], source_schema='bank_regional', referent_schema='bank_regional')
-    op.create_foreign_key('client_region_region_fkey', 'client_region', 'region', ['region'], ['code'], source_schema='bank_regional', referent_schema='bank_regional')
-    op.create_foreign_key('client_client_region_fkey', 'client', 'client_region', ['id', 'region'], ['client_id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True)
-    op.create_foreign_key(op.f('fk_client_country_code_country'), 'client', 'country', ['country_code'], ['code'], source_schema='bank_regional', referent_schema='bank_regional')
-    op.create_foreign_key(op.f('fk_account_client_id_client'), 'account', 'client', ['client_id', 'region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True)
-    op.create_foreign_key(op.f('fk_account_currency_currency'), 'account', 'currency', ['currency'], ['code'], source_schema='bank_regional', referent_schema='bank_regional')
-    op.create_foreign_key(op.f('fk_card_account_id_account'), 'card', 'account', ['account_id', 'region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True)
-    op.create_foreign_key(op.f('fk_debit_account_id_account'), 'debit', 'account', ['account_id', 'region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True)
-    op.create_foreign_key(op.f('fk_debit_card_id_card'), 'debit', 'card', ['card_id', 'region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True)
-    op.create_foreign_key(op.f('fk_debit_merchant_id_merchant'), 'debit', 'merchant', ['merchant_id'], ['id'], source_schema='bank_regional', referent_schema='bank_regional')
-    op.create_foreign_key(op.f('fk_ledger_entry_account_id_account'), 'ledger_entry', 'account', ['account_id', 'region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True)
-    op.create_foreign_key(op.f('fk_ledger_entry_payment_id_payment'), 'ledger_entry', 'payment', ['payment_id', 'region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True)
-    op.create_foreign_key(op.f('fk_ledger_entry_transfer_id_transfer'), 'ledger_entry', 'transfer', ['transfer_id', 'transfer_id_region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True, match='FULL')
-    op.create_foreign_key(op.f('fk_payment_account_id_account'), 'payment', 'account', ['account_id', 'region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True)
-    op.create_foreign_key(op.f('fk_payment_card_id_card'), 'payment', 'card', ['card_id', 'region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', ondelete='SET NULL ("card_id")', initially='IMMEDIATE', deferrable=True)
-    op.create_foreign_key(op.f('fk_payment_currency_currency'), 'payment', 'currency', ['currency'], ['code'], source_schema='bank_regional', referent_schema='bank_regional')
-    op.create_foreign_key(op.f('fk_payment_merchant_id_merchant'), 'payment', 'merchant', ['merchant_id'], ['id'], source_schema='bank_regional', referent_schema='bank_regional')
-    op.create_foreign_key(op.f('fk_transfer_from_account_id_account'), 'transfer', 'account', ['from_account_id', 'region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True)
-    op.create_foreign_key(op.f('fk_transfer_to_account_id_account'), 'transfer', 'account', ['to_account_id', 'to_account_id_region'], ['id', 'region'], source_schema='bank_regional', referent_schema='bank_regional', onupdate='CASCADE', initially='IMMEDIATE', deferrable=True, match='FULL')
-    op.create_key_table('account_iban_key',
-    sa.Column('iban', sa.String(length=34), autoincrement=False, nullable=False),
-    sa.PrimaryKeyConstraint('iban', name='account_iban_key_pkey'),
-    schema='bank_regional',
-    comment='Keeps account (iban) unique over all regions.',
-    keeps='account'
+    op.add_foreign_key(
+        'fk_merchant_country_code_country',
+        'merchant',
+        'country',
+        from_columns=['country_code'],
+        to_columns=['code'],
+        schema='bank_regional',
     )
-    op.create_key_table('card_pan_token_key',
-    sa.Column('pan_token', sa.Uuid(), autoincrement=False, nullable=False),
-    sa.PrimaryKeyConstraint('pan_token', name='card_pan_token_key_pkey'),
-    schema='bank_regional',
-    comment='Keeps card (pan_token) unique over all regions.',
-    keeps='card'
+    op.add_foreign_key(
+        'client_region_region_fkey',
+        'client_region',
+        'region',
+        from_columns=['region'],
+        to_columns=['code'],
+        schema='bank_regional',
     )
-    op.create_key_table('client_email_key',
-    sa.Column('email', sa.Text(), autoincrement=False, nullable=False),
-    sa.PrimaryKeyConstraint('email', name='client_email_key_pkey'),
-    schema='bank_regional',
-    comment='Keeps client (email) unique over all regions.',
-    keeps='client'
+    op.add_foreign_key(
+        'client_client_region_fkey',
+        'client',
+        'client_region',
+        from_columns=['id', 'region'],
+        to_columns=['client_id', 'region'],
+        on_update='CASCADE',
+        deferrable=True,
+        initially='IMMEDIATE',
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_client_country_code_country',
+        'client',
+        'country',
+        from_columns=['country_code'],
+        to_columns=['code'],
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_account_client_id_client',
+        'account',
+        'client',
+        from_columns=['client_id', 'region'],
+        to_columns=['id', 'region'],
+        on_update='CASCADE',
+        deferrable=True,
+        initially='IMMEDIATE',
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_account_currency_currency',
+        'account',
+        'currency',
+        from_columns=['currency'],
+        to_columns=['code'],
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_card_account_id_account',
+        'card',
+        'account',
+        from_columns=['account_id', 'region'],
+        to_columns=['id', 'region'],
+        on_update='CASCADE',
+        deferrable=True,
+        initially='IMMEDIATE',
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_debit_account_id_account',
+        'debit',
+        'account',
+        from_columns=['account_id', 'region'],
+        to_columns=['id', 'region'],
+        on_update='CASCADE',
+        deferrable=True,
+        initially='IMMEDIATE',
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_debit_card_id_card',
+        'debit',
+        'card',
+        from_columns=['card_id', 'region'],
+        to_columns=['id', 'region'],
+        on_update='CASCADE',
+        deferrable=True,
+        initially='IMMEDIATE',
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_debit_merchant_id_merchant',
+        'debit',
+        'merchant',
+        from_columns=['merchant_id'],
+        to_columns=['id'],
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_ledger_entry_account_id_account',
+        'ledger_entry',
+        'account',
+        from_columns=['account_id', 'region'],
+        to_columns=['id', 'region'],
+        on_update='CASCADE',
+        deferrable=True,
+        initially='IMMEDIATE',
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_ledger_entry_payment_id_payment',
+        'ledger_entry',
+        'payment',
+        from_columns=['payment_id', 'region'],
+        to_columns=['id', 'region'],
+        on_update='CASCADE',
+        deferrable=True,
+        initially='IMMEDIATE',
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_ledger_entry_transfer_id_transfer',
+        'ledger_entry',
+        'transfer',
+        from_columns=['transfer_id', 'transfer_id_region'],
+        to_columns=['id', 'region'],
+        match='FULL',
+        on_update='CASCADE',
+        deferrable=True,
+        initially='IMMEDIATE',
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_payment_account_id_account',
+        'payment',
+        'account',
+        from_columns=['account_id', 'region'],
+        to_columns=['id', 'region'],
+        on_update='CASCADE',
+        deferrable=True,
+        initially='IMMEDIATE',
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_payment_card_id_card',
+        'payment',
+        'card',
+        from_columns=['card_id', 'region'],
+        to_columns=['id', 'region'],
+        on_update='CASCADE',
+        on_delete='SET NULL ("card_id")',
+        deferrable=True,
+        initially='IMMEDIATE',
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_payment_currency_currency',
+        'payment',
+        'currency',
+        from_columns=['currency'],
+        to_columns=['code'],
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_payment_merchant_id_merchant',
+        'payment',
+        'merchant',
+        from_columns=['merchant_id'],
+        to_columns=['id'],
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_transfer_from_account_id_account',
+        'transfer',
+        'account',
+        from_columns=['from_account_id', 'region'],
+        to_columns=['id', 'region'],
+        on_update='CASCADE',
+        deferrable=True,
+        initially='IMMEDIATE',
+        schema='bank_regional',
+    )
+    op.add_foreign_key(
+        'fk_transfer_to_account_id_account',
+        'transfer',
+        'account',
+        from_columns=['to_account_id', 'to_account_id_region'],
+        to_columns=['id', 'region'],
+        match='FULL',
+        on_update='CASCADE',
+        deferrable=True,
+        initially='IMMEDIATE',
+        schema='bank_regional',
+    )
+    op.create_key_table(
+        'account_iban_key',
+        keeps='account',
+        columns={'iban': '"iban"'},
+        constraint='account_iban_key_pkey',
+        definition='PRIMARY KEY ("iban")',
+        schema='bank_regional',
+    )
+    op.create_key_table(
+        'card_pan_token_key',
+        keeps='card',
+        columns={'pan_token': '"pan_token"'},
+        constraint='card_pan_token_key_pkey',
+        definition='PRIMARY KEY ("pan_token")',
+        schema='bank_regional',
+    )
+    op.create_key_table(
+        'client_email_key',
+        keeps='client',
+        columns={'email': '"email"'},
+        constraint='client_email_key_pkey',
+        definition='PRIMARY KEY ("email")',
+        schema='bank_regional',
     )
     op.carry_function(
         'apply_entry',
@@ -343,25 +518,25 @@ def downgrade() -> None:
         keeps='account',
         schema='bank_regional',
     )
-    op.drop_constraint(op.f('fk_transfer_to_account_id_account'), 'transfer', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_transfer_from_account_id_account'), 'transfer', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_payment_merchant_id_merchant'), 'payment', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_payment_currency_currency'), 'payment', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_payment_card_id_card'), 'payment', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_payment_account_id_account'), 'payment', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_ledger_entry_transfer_id_transfer'), 'ledger_entry', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_ledger_entry_payment_id_payment'), 'ledger_entry', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_ledger_entry_account_id_account'), 'ledger_entry', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_debit_merchant_id_merchant'), 'debit', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_debit_card_id_card'), 'debit', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_debit_account_id_account'), 'debit', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_card_account_id_account'), 'card', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_account_currency_currency'), 'account', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_account_client_id_client'), 'account', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_client_country_code_country'), 'client', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_transfer_to_account_id_account', 'transfer', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_transfer_from_account_id_account', 'transfer', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_payment_merchant_id_merchant', 'payment', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_payment_currency_currency', 'payment', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_payment_card_id_card', 'payment', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_payment_account_id_account', 'payment', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_ledger_entry_transfer_id_transfer', 'ledger_entry', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_ledger_entry_payment_id_payment', 'ledger_entry', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_ledger_entry_account_id_account', 'ledger_entry', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_debit_merchant_id_merchant', 'debit', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_debit_card_id_card', 'debit', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_debit_account_id_account', 'debit', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_card_account_id_account', 'card', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_account_currency_currency', 'account', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_account_client_id_client', 'account', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_client_country_code_country', 'client', schema='bank_regional', type_='foreignkey')
     op.drop_constraint('client_client_region_fkey', 'client', schema='bank_regional', type_='foreignkey')
     op.drop_constraint('client_region_region_fkey', 'client_region', schema='bank_regional', type_='foreignkey')
-    op.drop_constraint(op.f('fk_merchant_country_code_country'), 'merchant', schema='bank_regional', type_='foreignkey')
+    op.drop_constraint('fk_merchant_country_code_country', 'merchant', schema='bank_regional', type_='foreignkey')
     op.drop_region(
         'ap',
         {

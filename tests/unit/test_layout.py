@@ -28,6 +28,8 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import ARRAY, DOMAIN
 
 from tests.unit.support import TOPOLOGY, key, laid_out, table
 from toolkit.errors import Refused, UsageError
@@ -196,6 +198,74 @@ def test_a_table_by_its_key() -> None:
 
 SHARED = Statement(Kind.shared)
 
+
+def test_types_sequences_and_indexes_of_several_schemas() -> None:
+    metadata = MetaData(schema="shop")
+    moods = [Enum("a", name="mood", schema=schema) for schema in ("shop", "hr")]
+    client = table(
+        metadata,
+        "client",
+        Column("mood", moods[0]),
+        Column("c", Integer, server_default=text("nextval('shop.counter'::regclass)")),
+    )
+    Index("by_mood", client.c.mood)
+    person = Table(
+        "person",
+        metadata,
+        Column("id", BigInteger, ForeignKey("shop.client.id"), primary_key=True),
+        Column("mood", ARRAY(moods[1])),
+        Column("level", DOMAIN("mood_level", Integer, schema="hr")),
+        Column("c", Integer, server_default=text("nextval('hr.counter'::regclass)")),
+        Column("d", Integer, server_default=text("nextval('hr.\"Odd.One\"'::regclass)")),
+        schema="hr",
+    )
+    Index("by_mood", person.c.mood)
+    Index("client", person.c.level)
+    layout = laid_out(metadata, default_schema="shop")
+    assert layout.objects == {
+        (None, "counter"): "counter",
+        (None, "mood"): "mood",
+        ("hr", "Odd.One"): "hr_Odd.One",
+        ("hr", "counter"): "hr_counter",
+        ("hr", "mood"): "hr_mood",
+        ("hr", "mood_level"): "hr_mood_level",
+    }
+    assert layout.object_name("shop", "mood") == layout.object_name(None, "mood") == "mood"
+    assert layout.object_name("hr", "mood") == "hr_mood"
+    assert layout.object_name("hr", "never_seen") == "hr_never_seen"
+    assert layout.indexes == {
+        ("hr.person", "by_mood"): "hr_by_mood",
+        ("hr.person", "client"): "hr_client",
+    }
+    assert layout.index_name("client", "by_mood") == "by_mood"
+    assert len(set(every_name(layout))) == len(every_name(layout))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["shop", "hr", "h"]),
+            st.sampled_from(["a", "r_a", "hr_a", "a" * 63, "a" * 60, "region"]),
+        ),
+        max_size=8,
+        unique=True,
+    )
+)
+def test_objects_never_share_a_name(names: list[tuple[str, str]]) -> None:
+    metadata = MetaData(schema="shop")
+    client = table(metadata, "client")
+    for number, (schema, name) in enumerate(names):
+        client.append_column(Column(f"c{number}", Enum("x", name=name, schema=schema)))
+    layout = laid_out(metadata, default_schema="shop")
+    found = [layout.object_name(schema, name) for schema, name in names]
+    taken = [*found, *every_name(layout), *layout.indexes.values()]
+    assert len(set(taken)) == len(taken)
+    assert all(len(name.encode()) <= MAX_BYTES for name in found)
+    assert [name for (schema, own), name in zip(names, found, strict=True) if schema == "shop"] == [
+        own for schema, own in names if schema == "shop"
+    ]
+
+
 # Uniqueness ---------------------------------------------------------------------------------
 
 
@@ -301,8 +371,17 @@ def test_a_choice_for_a_constraint_that_does_not_exist() -> None:
     assert len(wrong) == 2, "the operator's mapping is not consumed"
 
 
-@pytest.mark.parametrize("kind", ["partial", "expression", "descending"])
-def test_a_unique_index_over_less_than_plain_columns_needs_a_decision(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "columns", "sql", "key_table"),
+    [
+        ("partial", ("email",), '"email"', "odd_key"),
+        ("expression", (), "lower(email)", "odd_key"),
+        ("descending", ("email",), '"email"', "client_email_key"),
+    ],
+)
+def test_a_unique_index_over_less_than_plain_columns_has_a_key_table(
+    kind: str, columns: tuple[str, ...], sql: str, key_table: str
+) -> None:
     metadata = MetaData()
     client = table(metadata, "client", Column("email", Text), Column("active", Boolean))
     column, options = client.c.email, {}
@@ -314,19 +393,67 @@ def test_a_unique_index_over_less_than_plain_columns_needs_a_decision(kind: str)
         unique=True,
         **options,
     )
-    with pytest.raises(Refused, match="unique index 'odd' of 'client'") as caught:
-        laid_out(metadata)
-    assert '"client.odd" = "region" in [unique]' in caught.value.hint
-    assert ("email",) not in scopes(laid_out(metadata, unique={"client.odd": "region"}), "client")
+    (unique,) = (one for one in laid_out(metadata).root.uniques if not one.primary)
+    assert (unique.scope, unique.key_table) == (Scope.key_table, key_table)
+    assert (unique.columns, [part.sql for part in unique.parts]) == (columns, [sql])
+    assert unique.where == ("active" if kind == "partial" else None)
+    assert unique.plain is (kind == "descending")
+    (given_up,) = (
+        one
+        for one in laid_out(metadata, unique={"client.odd": "region"}).root.uniques
+        if not one.primary
+    )
+    assert (given_up.scope, given_up.key_table) == (Scope.region, None)
 
 
-def test_one_main_address_per_client_needs_no_decision() -> None:
+def test_what_a_partial_index_keeps_apart_says_nothing_of_other_rows() -> None:
+    metadata = MetaData()
+    client = table(
+        metadata, "client", Column("email", Text), Column("active", Boolean), Column("n", Integer)
+    )
+    Index("a_partial", client.c.email, unique=True, postgresql_where=client.c.active)
+    Index("b_whole", client.c.email, client.c.n, unique=True)
+    found = {one.name: one.scope for one in laid_out(metadata).root.uniques}
+    assert found["b_whole"] is Scope.key_table
+
+
+def test_one_main_address_per_client_is_implied() -> None:
     metadata = MetaData()
     table(metadata, "client")
     address = table(metadata, "address", key("client_id", "client"), Column("main", Boolean))
     Index("one_main", address.c.client_id, unique=True, postgresql_where=address.c.main)
-    assert scopes(laid_out(metadata), "address") == {("id",): Scope.generated}
+    assert scopes(laid_out(metadata), "address") == {
+        ("id",): Scope.generated,
+        ("client_id",): Scope.implied,
+    }
     assert laid_out(metadata, unique={"address.one_main": "region"}).regional["address"]
+
+
+def booking(*elements: tuple[str, str]) -> MetaData:
+    metadata = MetaData()
+    table(metadata, "client")
+    table(
+        metadata,
+        "booking",
+        key("client_id", "client"),
+        Column("room", Integer),
+        Column("during", postgresql.DATERANGE),
+        postgresql.ExcludeConstraint(*elements, name="no_overlap", where=text("room > 0")),
+    )
+    return metadata
+
+
+@pytest.mark.parametrize(
+    ("element", "scope"), [("client_id", Scope.implied), ("room", Scope.key_table)]
+)
+def test_an_exclusion_constraint(element: str, scope: Scope) -> None:
+    metadata = booking((element, "="), ("during", "&&"))
+    (unique,) = (one for one in laid_out(metadata).regional["booking"].uniques if one.operators)
+    assert (unique.scope, unique.columns) == (scope, (element,))
+    assert (unique.method, unique.operators, unique.where) == ("gist", ("=", "&&"), "room > 0")
+    assert (unique.key_table is not None) is (scope is Scope.key_table)
+    given_up = laid_out(metadata, unique={"booking.no_overlap": "region"})
+    assert any(one.scope is Scope.region for one in given_up.regional["booking"].uniques)
 
 
 def test_an_ordinary_partial_index_is_none_of_our_business() -> None:
@@ -337,21 +464,32 @@ def test_an_ordinary_partial_index_is_none_of_our_business() -> None:
 
 
 @pytest.mark.parametrize("as_index", [True, False])
-def test_nulls_that_clash_cannot_be_kept_by_a_key_table(as_index: bool) -> None:
+def test_nulls_that_clash(as_index: bool) -> None:
     metadata = MetaData()
-    client = table(metadata, "client", Column("vat", Text))
+    client = table(metadata, "client", Column("vat", Text), Column("no", Text, unique=True))
     if as_index:
-        Index("one_vat", client.c.vat, unique=True, postgresql_nulls_not_distinct=True)
+        Index("one_vat", client.c.vat, client.c.no, unique=True, postgresql_nulls_not_distinct=True)
     else:
         client.append_constraint(
-            UniqueConstraint("vat", name="one_vat", postgresql_nulls_not_distinct=True)
+            UniqueConstraint("vat", "no", name="one_vat", postgresql_nulls_not_distinct=True)
         )
-    with pytest.raises(Refused, match="'one_vat' of 'client' is NULLS NOT DISTINCT") as caught:
-        laid_out(metadata)
-    assert '"client.one_vat" = "region"' in caught.value.hint
-    assert laid_out(metadata, unique={"client.one_vat": "region"})
-    client.c.vat.nullable = False
-    assert scopes(laid_out(metadata), "client")["vat",] is Scope.key_table
+    # "no" alone is unique, but not where it is NULL.
+    found = {one.name: one for one in laid_out(metadata).root.uniques}
+    assert (found["one_vat"].scope, found["one_vat"].nulls_distinct) == (Scope.key_table, False)
+    client.c.no.nullable = False
+    assert scopes(laid_out(metadata), "client")["vat", "no"] is Scope.implied
+
+
+def test_a_unique_that_is_checked_at_commit() -> None:
+    metadata = MetaData()
+    table(
+        metadata,
+        "client",
+        Column("place", Integer),
+        UniqueConstraint("place", name="u", deferrable=True),
+    )
+    (unique,) = (one for one in laid_out(metadata).root.uniques if not one.primary)
+    assert (unique.deferrable, unique.scope) == (True, Scope.key_table)
 
 
 @pytest.mark.parametrize(

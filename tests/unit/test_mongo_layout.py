@@ -31,7 +31,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, CITEXT, INET, JSONB
 
-from toolkit.errors import Refused
 from toolkit.layout import decide
 from toolkit.mongo.indexes import FOLDING
 from toolkit.mongo.layout import CollectionsLayout, collections
@@ -321,19 +320,127 @@ def test_a_timestamp_key_is_a_subdocument() -> None:
     assert shape.key.names() == ["at", "at_us"]
 
 
-@pytest.mark.parametrize(
-    ("metadata", "named"),
-    [
-        (person(Column("tags", ARRAY(Text), unique=True)), "person.person_tags_key"),
-        (person(Column("doc", JSONB, unique=True)), "person.person_doc_key"),
-        (person(Column("mail", CITEXT, primary_key=True)), "mail"),
-        (person(Column("doc", JSONB, primary_key=True)), "doc"),
-    ],
-)
-def test_what_cannot_be_kept_is_refused_by_name(metadata: MetaData, named: str) -> None:
-    with pytest.raises(Refused) as caught:
-        spelled(metadata, "person")
-    assert named in "\n".join(caught.value.details)
+@pytest.mark.parametrize("type_", [ARRAY(Text), JSONB])
+def test_a_unique_over_an_array_is_kept_by_its_key_collection_alone(type_: Any) -> None:
+    """An index would have one entry for each element."""
+    layout = spelled(person(Column("many", type_, unique=True)), "person")
+    assert layout.regional["person"].indexes == ()
+    kept = layout.keys["person", "person_many_key"]
+    assert kept.shape.names() == ["many"]
+    assert kept.shape.value({"many": (["a", "b"],)}) == {"many": ["a", "b"]}
+    (note,) = [one for one in layout.notes if one.subject == "index of unique person_many_key"]
+    assert "the key collection alone keeps it" in note.text
+    given_up = spelled(
+        person(Column("many", type_, unique=True)),
+        "person",
+        unique={"person.person_many_key": "region"},
+    )
+    assert any("per element: it is not kept" in note.text for note in given_up.notes)
+
+
+def test_a_key_without_case_stands_in_a_subdocument_that_an_index_folds() -> None:
+    metadata = MetaData()
+    Table("person", metadata, Column("mail", CITEXT, primary_key=True))
+    layout = spelled(metadata, "person")
+    assert layout.shapes["person"].paths("mail") == ("_id.mail",)
+    (one,) = layout.regional["person"].indexes
+    assert (one.keys, one.unique, one.collation) == ((("_id.mail", 1),), True, FOLDING)
+
+
+def test_a_document_as_key_stands_in_a_subdocument() -> None:
+    metadata = MetaData()
+    Table("person", metadata, Column("doc", JSONB, primary_key=True))
+    layout = spelled(metadata, "person")
+    assert layout.shapes["person"].paths("doc") == ("_id.doc",)
+    assert layout.regional["person"].indexes == ()
+
+
+def partial(where: str, *columns: str) -> MetaData:
+    metadata = person(
+        Column("nick", Text), Column("active", Boolean), Column("gone", DateTime(timezone=True))
+    )
+    table = metadata.tables["person"].c
+    Index(
+        "u",
+        *(table[column] for column in columns or ("nick",)),
+        unique=True,
+        postgresql_where=text(where),
+    )
+    return metadata
+
+
+def test_a_simple_condition_becomes_a_filter() -> None:
+    layout = spelled(partial("active AND (gone IS NULL)"), "person")
+    wanted = [{"active": True}, {"gone": {"$type": "null"}}]
+    assert index(layout, "person", "u").partial == {"$and": [*wanted, {"nick": {"$gte": ""}}]}
+    assert layout.keys["person", "u"].keys.filter == {"$and": wanted}
+
+
+def test_a_condition_that_says_no_more_than_the_index_is_said_once() -> None:
+    layout = spelled(partial("nick IS NOT NULL"), "person")
+    assert index(layout, "person", "u").partial == {"nick": {"$gte": ""}}
+
+
+@pytest.mark.parametrize("where", ["length(nick) > 3", "active OR nick = 'x'", "nick <> 'x'"])
+def test_a_condition_without_a_counterpart_is_left_behind_and_said(where: str) -> None:
+    layout = spelled(partial(where), "person")
+    assert layout.keys == {}
+    assert layout.regional["person"].indexes == ()
+    (note,) = [one for one in layout.notes if one.subject == "unique u"]
+    assert (str(note.kind), "its uniqueness is not kept" in note.text) == ("left behind", True)
+    assert where in note.text
+
+
+@pytest.mark.parametrize("expression", ["lower(nick)", 'lower("nick")', "lower((nick)::text)"])
+def test_a_unique_in_lower_case_folds(expression: str) -> None:
+    metadata = person(Column("nick", Text))
+    Index("u", metadata.tables["person"].c.id, unique=False)
+    metadata.tables["person"].append_constraint(Index("v", text(expression), unique=True))
+    layout = spelled(metadata, "person")
+    assert index(layout, "person", "v").collation == FOLDING
+    kept = layout.keys["person", "v"]
+    assert (kept.keys.names, kept.collection.collation) == (("nick",), FOLDING)
+
+
+def test_a_unique_over_an_expression_is_left_behind_and_said() -> None:
+    metadata = person(Column("a", Text), Column("b", Text))
+    metadata.tables["person"].append_constraint(Index("u", text("(a || b)"), unique=True))
+    layout = spelled(metadata, "person")
+    assert layout.keys == {}
+    (note,) = [one for one in layout.notes if one.subject == "unique u"]
+    assert "MongoDB indexes no expression ((a || b)): its uniqueness is not kept" in note.text
+
+
+def test_a_collation_of_bytes_and_an_operator_class_change_nothing() -> None:
+    metadata = person(Column("a", Text, nullable=False), Column("b", Text, nullable=False))
+    table = metadata.tables["person"]
+    table.append_constraint(
+        Index("u", text('a COLLATE "C" text_pattern_ops DESC'), text("b"), unique=True)
+    )
+    table.append_constraint(Index("v", text('b COLLATE "de-x-icu"')))
+    layout = spelled(metadata, "person")
+    assert index(layout, "person", "u").keys == (("a", -1), ("b", 1))
+    assert [one.name for one in layout.regional["person"].indexes] == ["u"]
+
+
+def test_more_indexes_than_mongodb_allows() -> None:
+    columns = [Column(f"c{number}", Integer) for number in range(70)]
+    metadata = person(*columns)
+    for number, column in enumerate(columns):
+        Index(f"i{number:02}", column, unique=number > 60)
+    layout = spelled(metadata, "person")
+    kept = layout.regional["person"].indexes
+    assert len(kept) == 63
+    assert sum(one.unique for one in kept) == 9
+    left = [note for note in layout.notes if "limit is 64 indexes" in note.text]
+    assert len(left) == 70 - 63
+
+
+def test_more_fields_than_an_index_can_have() -> None:
+    columns = [Column(f"c{number}", DateTime, nullable=False) for number in range(20)]
+    layout = spelled(person(*columns, UniqueConstraint(*columns, name="u")), "person")
+    (note,) = [one for one in layout.notes if one.subject == "index u"]
+    assert "40 fields, MongoDB's limit is 32: its uniqueness is not kept" in note.text
 
 
 def test_a_unique_without_case_has_a_collation() -> None:
@@ -351,6 +458,22 @@ def test_nulls_that_are_not_distinct_need_no_filter() -> None:
         "person",
         unique={"person.u": "region"},
     )
+    assert index(layout, "person", "u").partial is None
+
+
+def test_nulls_that_are_not_distinct_have_a_key_of_their_own() -> None:
+    layout = spelled(
+        person(
+            Column("a", Text),
+            Column("b", Integer, nullable=False),
+            UniqueConstraint("a", "b", name="u", postgresql_nulls_not_distinct=True),
+        ),
+        "person",
+    )
+    kept = layout.keys["person", "u"]
+    assert kept.keys.nulls
+    properties = kept.collection.validator["$jsonSchema"]["properties"]["_id"]["properties"]
+    assert properties["a"]["bsonType"] == ["string", "null"]
     assert index(layout, "person", "u").partial is None
 
 

@@ -9,8 +9,6 @@ from sqlalchemy import CheckConstraint, Column, MetaData, Table, Text, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from tests.unit.support import one_line
-from toolkit.names import MAX_BYTES
 from toolkit.postgres import ddl
 
 #: What PostgreSQL stores: no NUL, no lone surrogates.
@@ -132,50 +130,28 @@ def test_an_enum() -> None:
     )
 
 
-def test_a_key_tables_function() -> None:
-    name, statement = ddl.create_key_function("r", "client_key", ["tenant", "E-Mail"])
-    assert name == "client_key_keep"
-    sql = one_line(statement)
-    assert sql.startswith(
-        'CREATE FUNCTION "r"."client_key_keep"() RETURNS trigger LANGUAGE plpgsql '
-        "SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $regionkit$"
+def test_a_foreign_key_whose_names_hold_dots() -> None:
+    assert ddl.add_foreign_key(
+        "r.s",
+        "a.b",
+        "t.u",
+        "o.p",
+        from_columns=["x.y", "z"],
+        to_columns=["i.d", "region"],
+        match="FULL",
+        on_update="CASCADE",
+        on_delete='SET NULL ("x.y")',
+        deferrable=True,
+        initially="IMMEDIATE",
+    ) == (
+        'ALTER TABLE "r.s"."t.u" ADD CONSTRAINT "a.b" FOREIGN KEY ("x.y", "z") '
+        'REFERENCES "r.s"."o.p" ("i.d", "region") MATCH FULL '
+        'ON DELETE SET NULL ("x.y") ON UPDATE CASCADE DEFERRABLE INITIALLY IMMEDIATE'
     )
-    assert (
-        'IF TG_OP = \'UPDATE\' AND OLD."tenant" IS NOT DISTINCT FROM NEW."tenant" '
-        'AND OLD."E-Mail" IS NOT DISTINCT FROM NEW."E-Mail" THEN RETURN NULL;' in sql
+    plain = ddl.add_foreign_key("r", "k", "t", "o", from_columns=["a"], to_columns=["b"])
+    assert plain == (
+        'ALTER TABLE "r"."t" ADD CONSTRAINT "k" FOREIGN KEY ("a") REFERENCES "r"."o" ("b")'
     )
-    assert (
-        'IF TG_OP <> \'INSERT\' AND OLD."tenant" IS NOT NULL AND OLD."E-Mail" IS NOT NULL THEN '
-        'DELETE FROM "r"."client_key" WHERE "tenant" = OLD."tenant" AND "E-Mail" = OLD."E-Mail";'
-        in sql
-    )
-    assert (
-        'IF TG_OP <> \'DELETE\' AND NEW."tenant" IS NOT NULL AND NEW."E-Mail" IS NOT NULL THEN '
-        'INSERT INTO "r"."client_key" ("tenant", "E-Mail") VALUES (NEW."tenant", NEW."E-Mail");'
-        in sql
-    )
-
-
-def test_a_key_tables_trigger() -> None:
-    assert ddl.create_key_trigger("r", "client", "client_key", ["a", "b"], "client_key_keep") == (
-        'CREATE TRIGGER "client_key" AFTER INSERT OR DELETE OR UPDATE OF "a", "b" '
-        'ON "r"."client" FOR EACH ROW EXECUTE FUNCTION "r"."client_key_keep"()'
-    )
-
-
-def test_a_key_table_is_filled_without_nulls() -> None:
-    assert ddl.fill_key_table("r", "client", "client_key", ["a", "b"]) == (
-        'INSERT INTO "r"."client_key" ("a", "b") SELECT "a", "b" FROM "r"."client" '
-        'WHERE "a" IS NOT NULL AND "b" IS NOT NULL'
-    )
-
-
-@pytest.mark.parametrize("key_table", ["k" * 63, "語" * 21])
-def test_the_name_of_a_function_fits(key_table: str) -> None:
-    name = ddl.key_function(key_table)
-    assert len(name.encode()) <= MAX_BYTES
-    assert name != key_table
-    assert ddl.create_key_function("r", key_table, ["a"])[0] == name
 
 
 def test_a_move_is_announced_to_the_carried_triggers() -> None:

@@ -169,6 +169,7 @@ def test_the_revision_makes_what_the_layout_says(project: Project) -> None:
     layout = shop_layout()
     path, _ = project.generate(layout, extras=EXTRAS)
     ran = offline(path)
+    unquoted = [sql.replace('"', "").replace("FOREIGN KEY (", "FOREIGN KEY(") for sql in ran]
     made = Built(layout)
     for name in ("client", "account", "gift", "country", "region", "client_region"):
         (create,) = [sql for sql in ran if sql.startswith(f"CREATE TABLE r.{name} (")]
@@ -178,8 +179,9 @@ def test_the_revision_makes_what_the_layout_says(project: Project) -> None:
         for line in made.indexes(name):
             assert line in ran
         for line in made.lines(name):
-            if found := re.fullmatch(r"(CONSTRAINT .* FOREIGN KEY) ?(.*)", line):
-                assert f"ALTER TABLE r.{name} ADD {found[1]}{found[2]}" in ran
+            if "FOREIGN KEY" in line:
+                wanted = line.replace('"', "").replace("FOREIGN KEY (", "FOREIGN KEY(")
+                assert f"ALTER TABLE r.{name} ADD {wanted}" in unquoted
 
 
 def test_the_statements_one_by_one(project: Project) -> None:
@@ -195,13 +197,12 @@ def test_the_statements_one_by_one(project: Project) -> None:
         "CREATE INDEX i2 ON r.client (odd) WHERE odd <> ' :b%'",
         "CREATE INDEX i3 ON r.client ((odd || email), id)",
         "COMMENT ON TABLE r.client IS 'it''s 50% of :all'",
-        "ALTER TABLE r.account ADD CONSTRAINT account_client_id_fkey "
-        "FOREIGN KEY(client_id, region) "
-        'REFERENCES r.client (id, region) ON DELETE SET NULL ("client_id") ON UPDATE CASCADE '
-        "DEFERRABLE INITIALLY IMMEDIATE",
-        "ALTER TABLE r.gift ADD CONSTRAINT gift_taker_fkey FOREIGN KEY(taker, taker_region) "
-        "REFERENCES r.account (id, region) MATCH FULL ON UPDATE CASCADE "
-        "DEFERRABLE INITIALLY IMMEDIATE",
+        'ALTER TABLE "r"."account" ADD CONSTRAINT "account_client_id_fkey" '
+        'FOREIGN KEY ("client_id", "region") REFERENCES "r"."client" ("id", "region") '
+        'ON DELETE SET NULL ("client_id") ON UPDATE CASCADE DEFERRABLE INITIALLY IMMEDIATE',
+        'ALTER TABLE "r"."gift" ADD CONSTRAINT "gift_taker_fkey" '
+        'FOREIGN KEY ("taker", "taker_region") REFERENCES "r"."account" ("id", "region") '
+        "MATCH FULL ON UPDATE CASCADE DEFERRABLE INITIALLY IMMEDIATE",
         'CREATE TRIGGER note_country AFTER INSERT ON "r".country FOR EACH ROW '
         'EXECUTE FUNCTION "r".note()',
         'CREATE TRIGGER note_account AFTER INSERT ON "r".account FOR EACH ROW '
@@ -276,7 +277,7 @@ def test_the_order_of_the_operations() -> None:
         revisions.CreateRegionalTableOp,
         ops.CreateIndexOp,
         revisions.CreateRegionOp,
-        ops.CreateForeignKeyOp,
+        revisions.AddForeignKeyOp,
         revisions.CreateKeyTableOp,
         revisions.CarryFunctionOp,
         revisions.CarryTriggerOp,
@@ -381,9 +382,9 @@ def test_a_changed_model_is_refused(project: Project, change: str) -> None:
 
 def test_what_cannot_be_carried_writes_nothing(project: Project) -> None:
     metadata = shop()
-    table(metadata, "odd", key("client_id", "shop.client", ondelete="SET DEFAULT"))
+    table(metadata, "odd", key("client_id", "shop.client", onupdate="SET NULL"))
     layout = laid_out(metadata, {"gift": Statement(home=("giver",))}, default_schema="shop")
-    with pytest.raises(Refused, match="SET DEFAULT"):
+    with pytest.raises(Refused, match="ON UPDATE SET NULL"):
         project.generate(layout)
     assert not project.folder.exists()
 

@@ -10,6 +10,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    DefaultClause,
     Enum,
     ForeignKey,
     ForeignKeyConstraint,
@@ -36,7 +37,8 @@ from tests.unit.support import SCHEMA, TOPOLOGY, Built, built, key, laid_out, so
 from toolkit.errors import Refused
 from toolkit.names import MAX_BYTES
 from toolkit.placement import Kind, Statement, infer
-from toolkit.postgres.layout import Part, info, key_table_statements, key_tables, regionalize
+from toolkit.postgres.layout import Part, beside, info, key_tables, regionalize
+from toolkit.types import Composite, CustomRange
 
 CASCADES = "ON UPDATE CASCADE DEFERRABLE INITIALLY IMMEDIATE"
 SHARED = Statement(Kind.shared)
@@ -165,14 +167,17 @@ def test_text_keys() -> None:
     assert made.lines("client_region")[:2] == ["code CHAR(5) NOT NULL", "region TEXT NOT NULL"]
     assert made.lines("client")[:2] == ["code CHAR(5) NOT NULL", "region TEXT NOT NULL"]
     assert "PRIMARY KEY (iban, region)" in made.create("account")
-    assert made.lines("account_iban_key") == [
-        "iban TEXT NOT NULL",
-        "CONSTRAINT account_iban_key_pkey PRIMARY KEY (iban)",
-    ]
+    (kept,) = key_tables(made.metadata)
+    assert (kept.name, kept.keeps, kept.columns) == (
+        "account_iban_key",
+        "account",
+        (("iban", '"iban"'),),
+    )
+    assert (kept.constraint, kept.definition) == ("account_iban_key_pkey", 'PRIMARY KEY ("iban")')
 
 
 @pytest.mark.parametrize("type_", [SmallInteger, Integer, BigInteger])
-def test_neither_link_nor_key_table_draws_numbers_of_its_own(type_: type[Integer]) -> None:
+def test_the_link_draws_no_numbers_of_its_own(type_: type[Integer]) -> None:
     metadata = MetaData()
     Table(
         "client",
@@ -181,9 +186,8 @@ def test_neither_link_nor_key_table_draws_numbers_of_its_own(type_: type[Integer
         Column("number", type_, unique=True),
     )
     made = built(metadata)
-    for name in ("client_region", "client_number_regionkit_key"):
-        assert "SERIAL" not in made.create(name)
-        assert all(column.server_default is None for column in made.table(name).columns)
+    assert "SERIAL" not in made.create("client_region")
+    assert all(column.server_default is None for column in made.table("client_region").columns)
 
 
 def test_no_primary_key() -> None:
@@ -268,11 +272,40 @@ def test_other_actions_on_delete_are_kept(action: str) -> None:
     )
 
 
-def test_set_default_is_refused() -> None:
+def defaulting(default: str | None, **statement: object) -> str:
+    """Return what becomes of a reference that is ON DELETE SET DEFAULT."""
+    metadata = clients()
+    table(metadata, "account", key("client_id", "client"))
+    transfer = table(
+        metadata,
+        "transfer",
+        key("payer_id", "account"),
+        key("payee_id", "account", nullable=True, ondelete="SET DEFAULT"),
+    )
+    if default is not None:
+        transfer.c.payee_id.server_default = DefaultClause(text(default))
+    said = Statement(home=("payer_id",), **statement)  # type: ignore[arg-type]
+    return built(metadata, {"transfer": said}).create("transfer")
+
+
+def test_set_default_to_a_row_that_may_live_elsewhere_is_refused() -> None:
     with pytest.raises(Refused) as caught:
-        transfers(ondelete="SET DEFAULT")
+        defaulting("7")
     assert "transfer(payee_id) -> account is ON DELETE SET DEFAULT" in caught.value.message
     assert "SET NULL" in caught.value.hint
+
+
+def test_set_default_is_carried_where_the_default_is_null_or_stays_within_the_client() -> None:
+    assert 'ON DELETE SET NULL ("payee_id", "payee_id_region")' in defaulting(None)
+    within = defaulting("7", same_region=(("payee_id",),))
+    assert 'ON DELETE SET DEFAULT ("payee_id")' in within
+
+
+@pytest.mark.parametrize("action", ["SET NULL", "SET DEFAULT"])
+def test_another_action_than_cascade_for_a_changed_key_is_refused(action: str) -> None:
+    with pytest.raises(Refused, match=f"ON UPDATE {action}") as caught:
+        transfers(onupdate=action)
+    assert "CASCADE" in caught.value.hint
 
 
 def test_set_default_towards_a_global_table_is_carried() -> None:
@@ -325,23 +358,36 @@ def test_set_null_of_some_columns_stays_with_those() -> None:
     ) in made.create("order")
 
 
-def test_a_foreign_reference_cannot_become_null_in_part() -> None:
+def test_a_foreign_reference_that_may_be_null_in_part() -> None:
+    """Its region is NULL when, and only when, it leads nowhere."""
+    made = built(
+        orders("SET NULL (n)", nullable=False), {"order": Statement(home=("other_c", "other_n"))}
+    )
+    assert (
+        "FOREIGN KEY(c, n, c_n_region) REFERENCES r.account (client_id, no, region) "
+        f'ON DELETE SET NULL ("n", "c_n_region") {CASCADES}'
+    ) in made.create("order")
+    assert (
+        'CONSTRAINT order_c_n_region_check CHECK (("c_n_region" IS NULL) = ("n" IS NULL))'
+    ) in made.lines("order")
+    assert "c_n_region TEXT" in made.lines("order")
+
+
+def test_a_foreign_reference_of_which_every_column_may_be_null() -> None:
     statements = {"order": Statement(home=("other_c", "other_n"))}
-    with pytest.raises(Refused, match=r"order\(c, n\) -> account is ON DELETE SET NULL") as caught:
-        built(orders("SET NULL (n)"), statements)
-    assert "same_region in [placement.order]" in caught.value.hint
-    whole = built(orders("SET NULL (n, c)"), statements)
-    assert 'SET NULL ("c", "n", "c_n_region")' in whole.create("order")
+    made = built(orders("SET NULL (n, c)"), statements)
+    assert 'SET NULL ("c", "n", "c_n_region")' in made.create("order")
+    assert 'CHECK (("c_n_region" IS NULL) = ("c" IS NULL OR "n" IS NULL))' in made.create("order")
+    assert "MATCH FULL" not in made.create("order")
 
 
-def test_a_foreign_reference_that_may_be_null_in_part_is_refused() -> None:
-    metadata = orders("CASCADE", nullable=False)
-    with pytest.raises(Refused, match="only some may be NULL") as caught:
-        built(metadata, {"order": Statement(home=("c", "n"))})
-    assert "order(other_c, other_n) -> account" in caught.value.message
-    assert "same_region in [placement.order]" in caught.value.hint
-    stated = Statement(home=("c", "n"), same_region=(("other_c", "other_n"),))
-    assert "MATCH FULL" not in built(metadata, {"order": stated}).create("order")
+def test_a_foreign_reference_that_was_match_full_stays_so() -> None:
+    metadata = orders("CASCADE")
+    for constraint in metadata.tables["order"].foreign_key_constraints:
+        constraint.match = "FULL"
+    created = built(metadata, {"order": Statement(home=("c", "n"))}).create("order")
+    assert "_check CHECK" not in created
+    assert created.count("MATCH FULL") == 2
 
 
 def test_two_paths_of_which_one_stays_within_the_client() -> None:
@@ -593,12 +639,75 @@ def test_how_far_unique_constraints_reach() -> None:
         "CONSTRAINT uq_token UNIQUE (token, region)",
     ]
     (kept,) = key_tables(made.metadata)
-    assert (kept.name, info(kept).keeps) == ("client_email_key", "client")
-    function, trigger = key_table_statements(kept)
-    assert 'CREATE FUNCTION "r"."client_email_key_keep"()' in function
-    assert trigger == (
-        'CREATE TRIGGER "client_email_key" AFTER INSERT OR DELETE OR UPDATE OF "email" '
-        'ON "r"."client" FOR EACH ROW EXECUTE FUNCTION "r"."client_email_key_keep"()'
+    assert (kept.name, kept.keeps) == ("client_email_key", "client")
+
+
+def test_key_tables_of_more_than_plain_columns() -> None:
+    mood = postgresql.ENUM("sad", name="mood", schema="shop", create_type=False)
+    metadata = clients(
+        Column("email", Text),
+        Column("mail", postgresql.CITEXT),
+        Column("mood", mood),
+        Column("vat", Text),
+        Column("place", Integer),
+        UniqueConstraint("vat", name="u1_vat", postgresql_nulls_not_distinct=True),
+        UniqueConstraint("place", name="u2_place", deferrable=True, initially="IMMEDIATE"),
+        UniqueConstraint("mail", name="u3_mail", postgresql_include=["place"]),
+        schema="shop",
+    )
+    client = metadata.tables["shop.client"].c
+    Index("u4_lower", text('lower(email) COLLATE "C" text_pattern_ops DESC'), unique=True)
+    client.email.table.append_constraint(
+        Index("u5_lower", text('lower(email) COLLATE "C" text_pattern_ops DESC'), unique=True)
+    )
+    Index("u6_some", client.email, unique=True, postgresql_where=text("mood = 'sad'::shop.mood"))
+    made = built(metadata, default_schema="shop")
+    found = {one.name: one for one in key_tables(made.metadata)}
+    assert list(found) == [
+        "client_mail_key",
+        "client_place_key",
+        "client_vat_key",
+        "u5_lower_key",
+        "u6_some_key",
+    ]
+    assert found["client_vat_key"].definition == 'UNIQUE NULLS NOT DISTINCT ("vat")'
+    assert found["client_vat_key"].nulls
+    assert found["client_place_key"].definition == (
+        'PRIMARY KEY ("place") DEFERRABLE INITIALLY DEFERRED'
+    )
+    assert found["client_place_key"].single
+    assert found["client_mail_key"].path == ("public",)
+    assert found["u5_lower_key"].columns == (("expression", 'lower(email) COLLATE "C"'),)
+    assert (found["u6_some_key"].where, found["u6_some_key"].path) == (
+        'mood = \'sad\'::"r"."mood"',
+        (),
+    )
+    lines = made.lines("client")
+    assert "CONSTRAINT u1_vat UNIQUE NULLS NOT DISTINCT (vat, region)" in lines
+    assert "CONSTRAINT u3_mail UNIQUE (mail, region) INCLUDE (place)" in lines
+    assert made.indexes("client") == [
+        'CREATE UNIQUE INDEX u5_lower ON r.client (lower(email) COLLATE "C" text_pattern_ops DESC, '
+        "region)",
+        'CREATE UNIQUE INDEX u6_some ON r.client (email, region) WHERE mood = \'sad\'::"r"."mood"',
+    ]
+
+
+def test_a_key_that_is_checked_at_commit_is_referred_to_by_an_index_beside_it() -> None:
+    metadata = clients()
+    Table(
+        "account",
+        metadata,
+        Column("iban", Text),
+        key("client_id", "client"),
+        PrimaryKeyConstraint("iban", name="account_pk", deferrable=True, initially="DEFERRED"),
+    )
+    Table("entry", metadata, Column("iban", Text, nullable=False))
+    made = built(metadata, {"entry": Statement(owner=("account", ("iban",)))})
+    assert "CONSTRAINT account_pk PRIMARY KEY (iban, region) DEFERRABLE INITIALLY DEFERRED" in (
+        made.lines("account")
+    )
+    assert "CREATE UNIQUE INDEX account_iban_region_idx ON r.account (iban, region)" in (
+        made.indexes("account")
     )
 
 
@@ -607,7 +716,7 @@ def test_a_unique_constraint_of_a_global_table_stays_as_it_is() -> None:
     table(metadata, "country", Column("code", Text, unique=True))
     made = built(metadata)
     assert "CONSTRAINT country_code_key UNIQUE (code)" in made.lines("country")
-    assert key_tables(made.metadata) == []
+    assert key_tables(made.metadata) == ()
 
 
 def test_indexes() -> None:
@@ -678,15 +787,141 @@ def test_exclusion_constraints() -> None:
     def columns() -> list[Column[object]]:
         return [Column("room", Integer), Column("during", postgresql.DATERANGE)]
 
-    metadata = clients(*columns(), excluded())
-    with pytest.raises(Refused, match="exclusion constraint 'no_overlap' of 'client'") as caught:
-        built(metadata)
-    assert "[[invariant]]" in caught.value.hint
     metadata = clients(key("booking_id", "booking"))
     table(metadata, "booking", *columns(), excluded())
     assert (
-        "CONSTRAINT no_overlap EXCLUDE USING gist (room WITH =, during WITH &&) WHERE (room > 0)"
+        'CONSTRAINT no_overlap EXCLUDE USING gist ("room" WITH =, "during" WITH &&) '
+        "WHERE (room > 0)"
     ) in built(metadata).lines("booking")
+    made = built(clients(*columns(), excluded()))
+    assert (
+        'CONSTRAINT no_overlap EXCLUDE USING gist ("room" WITH =, "during" WITH &&, '
+        '"region" WITH =) WHERE (room > 0)'
+    ) in made.lines("client")
+    (kept,) = key_tables(made.metadata)
+    assert (kept.name, kept.where, kept.lookup) == ("no_overlap_key", "room > 0", ("id",))
+    assert kept.names == ("id", "room", "during")
+    assert kept.definition == 'EXCLUDE USING gist ("room" WITH =, "during" WITH &&)'
+    given_up = built(clients(*columns(), excluded()), unique={"client.no_overlap": "region"})
+    assert key_tables(given_up.metadata) == ()
+
+
+def test_an_exclusion_constraint_over_expressions_and_operator_classes() -> None:
+    def excluded() -> postgresql.ExcludeConstraint:
+        return postgresql.ExcludeConstraint(
+            (text("int4range(low, high)"), "&&"),
+            (text("name gist_text_ops"), "="),
+            (Column("net"), "&&"),
+            name="no_overlap",
+            using="gist",
+            ops={"net": "inet_ops"},
+            deferrable=True,
+            initially="DEFERRED",
+        )
+
+    columns = [Column("low", Integer), Column("high", Integer), Column("name", Text)]
+    made = built(clients(*columns, Column("net", postgresql.INET), excluded()))
+    assert (
+        "CONSTRAINT no_overlap EXCLUDE USING gist (int4range(low, high) WITH &&, "
+        '"name" gist_text_ops WITH =, "net" inet_ops WITH &&, "region" WITH =) '
+        "DEFERRABLE INITIALLY DEFERRED"
+    ) in made.lines("client")
+    (kept,) = key_tables(made.metadata)
+    assert kept.definition == (
+        'EXCLUDE USING gist ("expression" WITH &&, "name" gist_text_ops WITH =, '
+        '"net" inet_ops WITH &&) DEFERRABLE INITIALLY DEFERRED'
+    )
+
+
+# Names of other schemas ---------------------------------------------------------------------
+
+
+def test_objects_of_several_schemas() -> None:
+    moods = [
+        postgresql.ENUM("a", name="mood", schema=one, create_type=False) for one in ("shop", "hr")
+    ]
+    metadata = clients(
+        Column("mood", moods[0], server_default=text("'a'::shop.mood")), schema="shop"
+    )
+    Table(
+        "person",
+        metadata,
+        Column("id", BigInteger, ForeignKey("shop.client.id"), primary_key=True),
+        Column("mood", postgresql.ARRAY(moods[1]), server_default=text("'{a}'::hr.mood[]")),
+        Column("no", Integer, server_default=text("nextval('hr.\"No.\"'::regclass)")),
+        Column("level", postgresql.DOMAIN("level", Integer, schema="hr", create_type=False)),
+        Column("pair", Composite("pair", ("a", Integer()), schema="hr")),
+        Column("span", CustomRange("span", Integer(), schema="shop")),
+        CheckConstraint("mood <> '{a}'::\"hr\".mood[] AND 'hr.mood' <> ''", name="odd"),
+        schema="hr",
+    )
+    made = built(metadata, default_schema="shop")
+    assert made.lines("client")[1] == 'mood r.mood DEFAULT \'a\'::"r"."mood"'
+    assert made.lines("hr_person")[:7] == [
+        "id BIGINT NOT NULL",
+        'mood r.hr_mood[] DEFAULT \'{a}\'::"r"."hr_mood"[]',
+        'no INTEGER DEFAULT nextval(\'"r"."hr_No."\'::regclass)',
+        'level "r"."hr_level"',
+        'pair "r"."hr_pair"',
+        'span "r"."span"',
+        "region TEXT NOT NULL",
+    ]
+    assert "CHECK (mood <> '{a}'::\"r\".\"hr_mood\"[] AND 'hr.mood' <> '')" in (
+        made.create("hr_person")
+    )
+
+
+def test_indexes_of_several_schemas_that_share_a_name() -> None:
+    metadata = clients(Column("email", Text), schema="shop")
+    metadata.tables["shop.client"].append_constraint(Index("by_email", text("email")))
+    Table(
+        "person",
+        metadata,
+        Column("id", BigInteger, ForeignKey("shop.client.id")),
+        Column("email", Text),
+        PrimaryKeyConstraint("id", name="client_pkey"),
+        UniqueConstraint("email", name="by_email"),
+        schema="hr",
+    )
+    metadata.tables["shop.client"].primary_key.name = "client_pkey"
+    made = built(metadata, default_schema="shop")
+    assert "CONSTRAINT client_pkey PRIMARY KEY (id, region)" in made.lines("client")
+    assert "CONSTRAINT hr_client_pkey PRIMARY KEY (id, region)" in made.lines("hr_person")
+    assert "CONSTRAINT hr_by_email UNIQUE (email, region)" in made.lines("hr_person")
+
+
+def test_a_domain_that_the_model_defines_itself() -> None:
+    domain = postgresql.DOMAIN(
+        "email", Text, check=text("VALUE ~ '@'"), constraint_name="is_email", not_null=True
+    )
+    metadata = clients(Column("email", domain, nullable=False))
+    made = built(metadata)
+    assert beside(made.metadata).domains == {
+        "email": "AS TEXT NOT NULL CONSTRAINT \"is_email\" CHECK (VALUE ~ '@')"
+    }
+    assert 'email "r"."email" NOT NULL' in made.lines("client")
+
+
+def test_a_generated_column_in_a_key() -> None:
+    metadata = clients()
+    table(metadata, "account", key("client_id", "client"))
+    Table(
+        "entry",
+        metadata,
+        key("account_id", "account"),
+        Column("n", Integer, Computed("account_id + 1", persisted=True)),
+        PrimaryKeyConstraint("account_id", "n"),
+    )
+    assert "PRIMARY KEY (account_id, n, region)" in built(metadata).create("entry")
+    root = MetaData()
+    Table(
+        "client",
+        root,
+        Column("a", Integer),
+        Column("id", Integer, Computed("a + 1", persisted=True), primary_key=True),
+    )
+    with pytest.raises(Refused, match="generated column 'id' of 'client' is part of the key"):
+        built(root)
 
 
 # Columns ------------------------------------------------------------------------------------
@@ -722,7 +957,7 @@ def test_a_default_that_names_a_type_of_the_source() -> None:
     mood = Enum("good", "bad", name="mood", schema="shop")
     for spelled in ("shop.mood", '"shop".mood'):
         line = column(mood, server_default=text(f"'good'::{spelled}"), default_schema="shop")
-        assert line == "c r.mood DEFAULT 'good'::\"r\".mood"
+        assert line == 'c r.mood DEFAULT \'good\'::"r"."mood"'
     other = column(mood, server_default=text("'good'::workshop.mood"), default_schema="shop")
     assert other.endswith("'good'::workshop.mood")
 
@@ -807,20 +1042,6 @@ def test_computed_columns(persisted: bool, word: str) -> None:
     assert line == f"c TEXT GENERATED ALWAYS AS (upper(id :: text) || ' :x%'){word}"
 
 
-def test_a_computed_column_as_key_is_refused() -> None:
-    metadata = clients()
-    Table(
-        "tag",
-        metadata,
-        key("client_id", "client"),
-        Column("raw", Text),
-        Column("folded", Text, Computed("lower(raw)"), primary_key=True),
-    )
-    with pytest.raises(Refused, match="generated column 'folded' is part of the key of 'tag'") as e:
-        built(metadata)
-    assert e.value.hint
-
-
 def test_checks() -> None:
     metadata = clients(
         Column("url", Text),
@@ -832,8 +1053,8 @@ def test_checks() -> None:
     table(
         metadata,
         "country",
-        Column("code", Text),
-        CheckConstraint("code <> ''::shop.code", name="named"),
+        Column("code", Enum("de", name="code", schema="shop")),
+        CheckConstraint("code <> 'de'::shop.code", name="named"),
         schema="shop",
     )
     before = source_sql(metadata)
@@ -844,7 +1065,7 @@ def test_checks() -> None:
         "CONSTRAINT kind CHECK (kind IN ('a', 'b'))",
         "CONSTRAINT odd CHECK (url LIKE '%:80%' AND url <> ' :x:y')",
     ]
-    assert "CONSTRAINT named CHECK (code <> ''::\"r\".code)" in made.lines("country")
+    assert 'CONSTRAINT named CHECK (code <> \'de\'::"r"."code")' in made.lines("country")
 
 
 def test_comments_are_carried() -> None:
@@ -918,19 +1139,12 @@ def test_one_enum_for_all_its_columns() -> None:
 def test_two_enums_of_one_name_are_refused() -> None:
     metadata = clients(
         Column("a", Enum("good", "bad", name="mood", schema="shop")),
-        Column("b", Enum("blue", name="mood", schema="paint")),
+        Column("b", Enum("blue", name="mood", schema="shop")),
     )
-    with pytest.raises(Refused, match="two enum types are called 'mood'") as caught:
+    with pytest.raises(Refused, match="two enum types are called 'shop_mood'") as caught:
         built(metadata)
     assert "good, bad; and blue" in caught.value.message
     assert caught.value.hint
-
-
-def test_a_domain_is_refused() -> None:
-    domain = postgresql.DOMAIN("price", Numeric(9, 2), check="VALUE >= 0")
-    with pytest.raises(Refused, match="domain 'price'") as caught:
-        column(domain)
-    assert "CHECK" in caught.value.hint
 
 
 def test_a_table_that_the_region_column_makes_too_wide() -> None:

@@ -193,8 +193,15 @@ class Audit:
     def key_collection(self, table: str, kept: KeyCollection) -> list[Finding]:
         """Each key stands once in the key collection, and in one document."""
         shape = self._collections.shapes[table]
-        locator = Locator(shape, kept.unique.columns)
-        fields = [shape.field(column) for column in kept.unique.columns]
+        keys_of = kept.keys
+        locator = Locator(
+            shape,
+            keys_of.names,
+            folds=keys_of.folds,
+            nulls=keys_of.nulls,
+            where=keys_of.filter,
+        )
+        fields = [shape.field(column) for column in keys_of.names]
         name = kept.collection.name
         tallies = Tallies(self._server)
 
@@ -221,7 +228,7 @@ class Audit:
         """Yield the keys of documents, but for those that are surely in the key collection."""
         if locator.path is None:
             for home in homes:
-                for batch in documents(self._database, home, {}, locator.roots):
+                for batch in documents(self._database, home, locator.where, locator.roots):
                     yield [key for key in locator.keys(batch) if key is not None]
             return
         holders = [Values(self._database, home, locator.path) for home in homes]

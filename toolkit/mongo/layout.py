@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,9 +12,16 @@ from bson import json_util
 from sqlalchemy import CheckConstraint, Column, Computed, Table
 from sqlalchemy.dialects import postgresql
 
-from toolkit.errors import Refused
 from toolkit.layout import Layout, Scope, Unique, is_generated
-from toolkit.mongo.indexes import FOLDING, CollectionIndex, IndexBuilder, Note, NoteKind
+from toolkit.mongo.indexes import (
+    FOLDING,
+    CollectionIndex,
+    IndexBuilder,
+    Keys,
+    Note,
+    NoteKind,
+    unique_keys,
+)
 from toolkit.mongo.shape import (
     DocumentShape,
     KeyShape,
@@ -82,12 +90,15 @@ class KeyCollection:
 
     Attributes:
         collection: the collection.
-        unique: the unique constraint.
-        shape: how a row's key becomes the ``_id``; a key with a NULL has no document.
+        unique: the unique constraint or index.
+        keys: what it is over.
+        shape: how a row's key becomes the ``_id``; a key with a NULL has no document, unless NULLs
+            are equal.
     """
 
     collection: Collection
     unique: Unique
+    keys: Keys
     shape: KeyShape
 
 
@@ -179,14 +190,9 @@ def of_region(validator: Schema, region_field: str, region: str) -> Schema:
 
 
 def collections(layout: Layout) -> CollectionsLayout:
-    """Spell a layout out for MongoDB.
-
-    Raises:
-        Refused: something cannot be kept and must not be lost; each is named.
-    """
+    """Spell a layout out for MongoDB. What has no counterpart there is in its notes."""
     names = _collection_names(layout)
     notes: list[Note] = []
-    refusals: list[str] = []
     shapes: dict[str, DocumentShape] = {}
     shared: dict[str, Collection] = {}
     regional: dict[str, RegionalCollections] = {}
@@ -194,16 +200,17 @@ def collections(layout: Layout) -> CollectionsLayout:
     for key in (*layout.shared, *layout.regional):
         table, shape = layout.table(key), document_shape(layout, key)
         shapes[key] = shape
-        refusals += _key_refusals(shape)
+        kept = {
+            unique.name: found
+            for unique in (layout.regional[key].uniques if key in layout.regional else ())
+            if unique.key_table is not None
+            and not isinstance(found := unique_keys(unique, shape), str)
+        }
         builder = IndexBuilder(table, shape)
-        builder.add_table()
+        builder.add_table(kept.keys())
         builder.add_foreign_keys(tuple(layout.placement[key].roles))
-        if len(builder.indexes) >= _MOST_INDEXES:
-            builder.refusals.append(
-                f"{key}: {len(builder.indexes)} indexes, MongoDB's limit is {_MOST_INDEXES - 1}"
-            )
-        notes += [*_notes(layout, key, shape), *builder.notes]
-        refusals += builder.refusals
+        builder.keep_within(_MOST_INDEXES - 1)
+        notes += [*_notes(layout, key, shape, kept.keys()), *builder.notes]
         validator = {"$jsonSchema": _described(table, shape)}
         indexes = tuple(builder.indexes)
         if key in layout.shared:
@@ -213,15 +220,11 @@ def collections(layout: Layout) -> CollectionsLayout:
         parts = {code: names[part] for code, part in layout.regional[key].parts.items()}
         regional[key] = RegionalCollections(key, parts, layout.region_column, validator, indexes)
         for unique in layout.regional[key].uniques:
-            if unique.key_table is not None:
+            if unique.key_table is not None and unique.name in kept:
                 name = names[unique.key_table]
-                keys[key, unique.name] = _key_collection(key, name, unique, shape)
-    if refusals:
-        raise Refused(
-            f"{len(refusals)} thing(s) cannot be kept in MongoDB",
-            details=refusals,
-            hint="change them in the source, or choose the layout 'tables' or 'databases'",
-        )
+                keys[key, unique.name] = _key_collection(
+                    key, name, unique, kept[unique.name], shape
+                )
     return CollectionsLayout(
         regions=layout.topology.codes,
         region_list=_region_list(names[layout.region_list]),
@@ -284,13 +287,16 @@ def _link(name: str, layout: Layout, root: DocumentShape) -> Collection:
     return Collection(name, None, None, {"$jsonSchema": subdocument(properties)}, (index,))
 
 
-def _key_collection(key: str, name: str, unique: Unique, shape: DocumentShape) -> KeyCollection:
-    fields = [replace(shape.field(column), nullable=False) for column in unique.columns]
-    key_shape = KeyShape(tuple(fields))
+def _key_collection(
+    key: str, name: str, unique: Unique, keys: Keys, shape: DocumentShape
+) -> KeyCollection:
+    fields = [shape.field(column) for column in keys.names]
+    if not keys.nulls:
+        fields = [replace(field, nullable=False) for field in fields]
+    key_shape = KeyShape(tuple(fields), collated=True)
     validator = {"$jsonSchema": subdocument({"_id": key_shape.schema()})}
-    folds = any(field.bson.folds_case for field in fields)
-    collection = Collection(name, key, None, validator, (), FOLDING if folds else None)
-    return KeyCollection(collection, unique, key_shape)
+    collection = Collection(name, key, None, validator, (), FOLDING if keys.folds else None)
+    return KeyCollection(collection, unique, keys, key_shape)
 
 
 def _described(table: Table, shape: DocumentShape) -> Schema:
@@ -310,15 +316,9 @@ def _described(table: Table, shape: DocumentShape) -> Schema:
     return schema
 
 
-def _key_refusals(shape: DocumentShape) -> Iterator[str]:
-    for field in shape.key.fields if shape.key else ():
-        if "object" in field.bson.bson and field.bson.array_like:
-            yield f"{shape.table_key}: jsonb in the primary key ({field.column})"
-        if field.bson.folds_case:
-            yield f"{shape.table_key}: a key that compares without case ({field.column})"
-
-
-def _notes(layout: Layout, key: str, shape: DocumentShape) -> Iterator[Note]:
+def _notes(
+    layout: Layout, key: str, shape: DocumentShape, kept: AbstractSet[str]
+) -> Iterator[Note]:
     """Yield what a table has that its collection has not."""
     table = layout.table(key)
     for foreign_key in layout.placement[key].roles:
@@ -330,6 +330,8 @@ def _notes(layout: Layout, key: str, shape: DocumentShape) -> Iterator[Note]:
         )
     for unique in layout.regional[key].uniques if key in layout.regional else ():
         subject = f"unique {unique.name}"
+        if unique.operators or (unique.key_table is not None and unique.name not in kept):
+            continue  # Left behind, and said so.
         if unique.scope is Scope.key_table:
             text = f"kept by {unique.key_table}, which every writer must write too"
             yield Note(key, NoteKind.changed, subject, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -126,11 +126,19 @@ def fill_key_collections(
 
 
 def _keys(collections: CollectionsLayout, table: str, kept: KeyCollection) -> list[Document]:
-    """Return the stages that turn a document into its key; one with a NULL has none."""
+    """Return the stages that turn a document into its key; most keys with a NULL are none."""
     shape = collections.shapes[table]
-    paths = [path for column in kept.unique.columns for path in shape.paths(column)]
+    paths = [path for column in kept.keys.names for path in shape.paths(column)]
     key: Any = f"${paths[0]}"
     if names := kept.shape.names():
         key = {name: f"${path}" for name, path in zip(names, paths, strict=True)}
-    present = {path: {"$ne": None} for path in paths}
-    return [{"$match": present}, {"$project": {"_id": key}}]
+    return [*matching(kept, paths), {"$project": {"_id": key}}]
+
+
+def matching(kept: KeyCollection, paths: Sequence[str]) -> list[Document]:
+    """Return the stage that leaves the documents that have a key; none if all have one."""
+    conditions: list[Document] = [] if kept.keys.filter is None else [kept.keys.filter]
+    if not kept.keys.nulls:
+        # As an expression: a query looks into arrays.
+        conditions += [{"$expr": {"$ne": [f"${path}", None]}} for path in paths]
+    return [{"$match": {"$and": conditions}}] if conditions else []

@@ -35,6 +35,9 @@ class Locator:
     Args:
         shape: of their table.
         columns: the columns.
+        folds: whether strings are compared without case, whatever the columns' types.
+        nulls: whether NULL is found by NULL.
+        where: a filter of the documents that are looked at; ``None`` for all.
 
     Attributes:
         roots: the fields of a document that have to be read.
@@ -42,16 +45,27 @@ class Locator:
             compares; else ``None``.
     """
 
-    def __init__(self, shape: DocumentShape, columns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        shape: DocumentShape,
+        columns: Sequence[str],
+        *,
+        folds: bool = False,
+        nulls: bool = False,
+        where: Document | None = None,
+    ) -> None:
         fields = [shape.field(column) for column in columns]
         self._paths = [path for one in fields for path in shape.paths(one.column)]
         self._steps = [path.split(".") for path in self._paths]
-        self._folds = any(one.bson.folds_case for one in fields)
+        self._folds = folds or any(one.bson.folds_case for one in fields)
+        self._nulls = nulls
+        self.where: Document = where or {}
         self._simple = all(type(one.bson) in _SIMPLE for one in fields) and not self._folds
         self._identity = (
             shape.key.names() if shape.key and set(fields) == set(shape.key.fields) else None
         )
-        self.path = self._paths[0] if self._simple and len(self._paths) == 1 else None
+        ranged = self._simple and len(self._paths) == 1 and not nulls and where is None
+        self.path = self._paths[0] if ranged else None
         self.roots = sorted({path.partition(".")[0] for path in self._paths})
 
     def keys(self, documents: Sequence[Mapping[str, Any]]) -> list[Key | None]:
@@ -64,7 +78,10 @@ class Locator:
                     value.get(step) if isinstance(value, Mapping) else None for value in column
                 ]
             columns.append(column)
-        return [None if None in key else key for key in zip(*columns, strict=True)]
+        return [
+            None if not self._nulls and any(part is None for part in key) else key
+            for key in zip(*columns, strict=True)
+        ]
 
     def comparable(self, key: Key) -> Key:
         """Return a key as it is compared: numbers of every type alike."""
@@ -81,6 +98,8 @@ class Locator:
         options: Document = {"collation": FOLDING} if self._folds else {}
         found: list[Key] = []
         for query in self._queries(keys):
+            if self.where:
+                query = {"$and": [query, self.where]}
             some = list(
                 collection.find(query, dict.fromkeys(self.roots, 1), batch_size=BATCH, **options)
             )
@@ -97,7 +116,7 @@ class Locator:
     def _queries(self, keys: Sequence[Key]) -> Iterator[Document]:
         if len(self._paths) == 1:
             yield {self._paths[0]: {"$in": [key[0] for key in keys]}}
-        elif self._identity is not None:
+        elif self._identity is not None and not self._folds:
             yield {"_id": {"$in": [self._id(key) for key in keys]}}
         else:
             for start in range(0, len(keys), _ALTERNATIVES):

@@ -52,15 +52,23 @@ class KeyShape:
 
     Attributes:
         fields: the key's columns.
+        collated: whether the collection itself compares without case where a column does.
     """
 
     fields: tuple[Field, ...]
+    collated: bool = False
 
     @property
     def single(self) -> bool:
-        """Whether it is a single value; ``_id`` cannot be an array."""
+        """Whether it is a single value.
+
+        ``_id`` can be no array, and should not be null; and its index compares with case, so that
+        a value which is compared without needs an index of its own.
+        """
         first = self.fields[0]
-        return len(self.fields) == 1 and len(first.names) == 1 and not first.bson.array_like
+        if first.bson.array_like or first.nullable or (first.bson.folds_case and not self.collated):
+            return False
+        return len(self.fields) == 1 and len(first.names) == 1
 
     def value(self, encoded: Encoded) -> Any:
         """Return the key of a row; ``None`` if a column of it is NULL."""

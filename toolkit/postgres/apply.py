@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from toolkit.errors import LockNotObtained, Refused, RegionkitError, UsageError
 from toolkit.plan import Plan, Step
-from toolkit.postgres import inspect, revisions, session
+from toolkit.postgres import capabilities, inspect, revisions, session
 from toolkit.postgres.environment import JOURNAL_SCHEMA, version_table
 
 
@@ -82,15 +82,27 @@ class Revisions:
         return [script.revision for script in self._between(self.current(), self.head)]
 
     def plan(self) -> list[Plan]:
-        """Return what ``upgrade`` would do. Reads the target, writes nothing."""
+        """Return what ``upgrade`` would do. Reads the target, writes nothing.
+
+        Raises:
+            Refused: the server cannot do what a revision needs.
+        """
+        assert self._url is not None
+        current = self.current()
+        with session.connect(self._url, role="postgres") as connection:
+            self._require_capabilities(connection, current)
         return [
             Plan(
                 self._server,
                 script.revision,
                 tuple(step(op, self._server) for op in _recorded(script.module.upgrade)),
             )
-            for script in self._between(self.current(), self.head)
+            for script in self._between(current, self.head)
         ]
+
+    def _require_capabilities(self, connection: session.Connection, current: str | None) -> None:
+        for script in self._between(current, self.head):
+            capabilities.require(connection, _recorded(script.module.upgrade))
 
     def plan_revert(self) -> list[Plan]:
         """Return what ``revert`` would do. Reads the target, writes nothing."""
@@ -115,7 +127,8 @@ class Revisions:
         """Bring the target to the newest revision; return the revisions that ran.
 
         Raises:
-            Refused: the target's schema holds something that is not regionkit's.
+            Refused: the target's schema holds something that is not regionkit's, or the server
+                cannot do what a revision needs.
             LockNotObtained: somebody else is applying, or holds a lock that is needed.
         """
         assert self._url is not None
@@ -124,6 +137,7 @@ class Revisions:
             current = self.current()
             if current is None:
                 self._require_empty(connection)
+            self._require_capabilities(connection, current)
             ran = [script.revision for script in self._between(current, self.head)]
             if ran:
                 self._run(lambda config: command.upgrade(config, "head"))
@@ -223,13 +237,13 @@ def step(op: MigrateOperation, server: str) -> Step:
             f"on {op.table_name}",
             lock=f"SHARE on {op.table_name}",
         )
-    if isinstance(op, ops.CreateForeignKeyOp):
+    if isinstance(op, revisions.AddForeignKeyOp):
         return Step(
             server,
             "create foreign key",
-            str(op.constraint_name),
-            f"{op.source_table} -> {op.referent_table}",
-            lock=f"SHARE ROW EXCLUSIVE on {op.source_table}, {op.referent_table}",
+            op.name,
+            f"{op.table} -> {op.other}",
+            lock=f"SHARE ROW EXCLUSIVE on {op.table}, {op.other}",
         )
     if isinstance(op, revisions.CreateRegionOp):
         return Step(

@@ -6,14 +6,16 @@ closure is proven by anti-join.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from sqlalchemy import MetaData
+
 from toolkit.findings import Code, Finding, sampled_keys
-from toolkit.layout import Layout, Scope
+from toolkit.layout import Layout
 from toolkit.postgres import ddl
-from toolkit.postgres.layout import build
+from toolkit.postgres.layout import key_tables
 from toolkit.postgres.session import Connection
 from toolkit.postgres.source import order_columns
 
@@ -69,14 +71,17 @@ class Audit:
 
     Args:
         connection: to the target.
-        schema: of the layout.
+        metadata: the layout, spelled out as tables.
         layout: the decisions.
         server: the target's name, for findings.
     """
 
-    def __init__(self, connection: Connection, schema: str, layout: Layout, server: str) -> None:
+    def __init__(
+        self, connection: Connection, metadata: MetaData, layout: Layout, server: str
+    ) -> None:
         self._connection = connection
-        self._schema = schema
+        self._metadata = metadata
+        self._schema = str(metadata.schema)
         self._layout = layout
         self._server = server
 
@@ -93,7 +98,7 @@ class Audit:
         yield from self._sequences()
 
     def _tables(self) -> Iterator[str]:
-        yield from (table.name for table in build(self._layout, self._schema).tables.values())
+        yield from (table.name for table in self._metadata.tables.values())
 
     def _found(self, code: Code, table: str, query: str, detail: str) -> Iterator[Finding]:
         """Yield one finding per region for the rows (region, key) that a query returns."""
@@ -177,7 +182,7 @@ class Audit:
 
     def _asked(self, name: str) -> Iterator[_Reference]:
         """Yield what must hold of a table: its home path, and each of its foreign keys."""
-        layout, tables = self._layout, build(self._layout, self._schema).tables
+        layout, tables = self._layout, self._metadata.tables
         keys = {layout.name(key): key for key in layout.placement.tables}
         key = keys.get(name, name)
         region = ddl.quote(layout.region_column)
@@ -227,28 +232,24 @@ class Audit:
             )
 
     def _key_tables(self) -> Iterator[Finding]:
-        for name, (table, columns) in key_tables(self._layout).items():
-            kept = ddl.quote(self._schema, table)
-            key_table = ddl.quote(self._schema, name)
-            names = ddl.columns(columns)
-            present = " AND ".join(f"{ddl.quote(column)} IS NOT NULL" for column in columns)
-            shown = _shown("d", columns)
+        for one in key_tables(self._metadata):
+            # As texts where not every type has an equality.
+            cast = "::text" if one.images else ""
+            keys = ", ".join(f"k.{ddl.quote(name)}{cast}" for name in one.names)
+            rows = f"SELECT {keys} FROM ({one.select(ddl.quote(self._schema, one.keeps))}) AS k"
+            held = f"SELECT {keys} FROM {ddl.quote(self._schema, one.name)} AS k"
+            shown = " || ', ' || ".join(
+                f"coalesce(d.{ddl.quote(name)}::text, 'NULL')" for name in one.names
+            )
             for minuend, subtrahend, detail in (
-                (
-                    f"SELECT {names} FROM {kept} WHERE {present}",
-                    f"SELECT {names} FROM {key_table}",
-                    f"not in {name}",
-                ),
-                (
-                    f"SELECT {names} FROM {key_table}",
-                    f"SELECT {names} FROM {kept} WHERE {present}",
-                    f"in {name}, but in no row",
-                ),
+                (rows, held, f"not in {one.name}"),
+                (held, rows, f"in {one.name}, but in no row"),
             ):
                 yield from self._found(
                     Code.key_table_differs,
-                    table,
-                    f"SELECT NULL::text, {shown} FROM ({minuend} EXCEPT ALL {subtrahend}) AS d",
+                    one.keeps,
+                    f"SELECT NULL::text, {shown} FROM ({minuend} EXCEPT ALL {subtrahend}) "
+                    f"AS d({ddl.columns(one.names)})",
                     detail,
                 )
 
@@ -313,16 +314,6 @@ def furthest(schema: str, table: str, column: str, sequence: str) -> str:
         f"WHERE seqrelid = {ddl.literal(sequence)}::regclass "
         f"AND {value} BETWEEN seqmin AND seqmax GROUP BY seqincrement"
     )
-
-
-def key_tables(layout: Layout) -> Mapping[str, tuple[str, tuple[str, ...]]]:
-    """Return, per key table, the table that it keeps and the columns."""
-    return {
-        unique.key_table: (layout.name(regional.key), unique.columns)
-        for regional in layout.regional.values()
-        for unique in regional.uniques
-        if unique.scope is Scope.key_table and unique.key_table is not None
-    }
 
 
 def _shown(alias: str, columns: Iterable[str]) -> str:

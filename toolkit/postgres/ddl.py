@@ -12,7 +12,6 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.dialects import postgresql
 
 from toolkit.extras import MOVING
-from toolkit.names import shorten
 
 #: What ``text()`` reads as a bound parameter, or as a colon that was escaped.
 _COLON = re.compile(r"(?<![:\w]):\w|\\:")
@@ -64,67 +63,50 @@ def verbatim(statement: str) -> TextClause:
     return text(escape_binds(statement))
 
 
-def key_function(key_table: str) -> str:
-    """Return the name of the trigger function that keeps a key table."""
-    return shorten(f"{key_table}_keep")
-
-
-def create_key_function(schema: str, key_table: str, key_columns: Sequence[str]) -> tuple[str, str]:
-    """Create the trigger function that keeps a key table; return its name and the statement.
-
-    SECURITY DEFINER, because whoever writes a client need not be able to write the key table;
-    therefore the search path is fixed (PostgreSQL documentation, "Writing SECURITY DEFINER
-    Functions Safely"). Rows with a NULL are not kept: SQL lets NULLs repeat.
-    """
-    name = key_function(key_table)
-    target = quote(schema, key_table)
-    old = " AND ".join(f"{quote(c)} = OLD.{quote(c)}" for c in key_columns)
-    present = {
-        row: " AND ".join(f"{row}.{quote(c)} IS NOT NULL" for c in key_columns)
-        for row in ("OLD", "NEW")
-    }
-    same = " AND ".join(f"OLD.{quote(c)} IS NOT DISTINCT FROM NEW.{quote(c)}" for c in key_columns)
-    values = ", ".join(f"NEW.{quote(c)}" for c in key_columns)
-    statement = f"""CREATE FUNCTION {quote(schema, name)}() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $regionkit$
-BEGIN
-  IF TG_OP = 'UPDATE' AND {same} THEN
-    RETURN NULL;
-  END IF;
-  IF TG_OP <> 'INSERT' AND {present["OLD"]} THEN
-    DELETE FROM {target} WHERE {old};
-  END IF;
-  IF TG_OP <> 'DELETE' AND {present["NEW"]} THEN
-    INSERT INTO {target} ({columns(key_columns)}) VALUES ({values});
-  END IF;
-  RETURN NULL;
-END
-$regionkit$"""
-    return name, statement
-
-
-def create_key_trigger(
-    schema: str, table: str, key_table: str, key_columns: Sequence[str], function: str
+def add_foreign_key(
+    schema: str,
+    name: str,
+    table: str,
+    other: str,
+    *,
+    from_columns: Sequence[str],
+    to_columns: Sequence[str],
+    match: str | None = None,
+    on_update: str | None = None,
+    on_delete: str | None = None,
+    deferrable: bool | None = None,
+    initially: str | None = None,
 ) -> str:
-    """Create the row trigger that calls a key table's function.
+    """Add a foreign key to a table.
 
-    AFTER ROW, because a before-row trigger breaks upserts and a statement trigger misses inserts
-    into a leaf.
+    Args:
+        schema: of both tables.
+        name: of the constraint.
+        table: that refers.
+        other: the table that is referred to.
+        from_columns: that refer.
+        to_columns: that are referred to, in that order.
+        match: ``FULL``, or nothing.
+        on_update: what happens when the other key changes, as SQL.
+        on_delete: what happens when the other row goes, as SQL.
+        deferrable: whether it can be checked at the end of a transaction.
+        initially: ``IMMEDIATE`` or ``DEFERRED``.
     """
-    return (
-        f"CREATE TRIGGER {quote(key_table)} AFTER INSERT OR DELETE OR "
-        f"UPDATE OF {columns(key_columns)} ON {quote(schema, table)} "
-        f"FOR EACH ROW EXECUTE FUNCTION {quote(schema, function)}()"
-    )
-
-
-def fill_key_table(schema: str, table: str, key_table: str, key_columns: Sequence[str]) -> str:
-    """Load a key table from the table it keeps; duplicates fail on its primary key."""
-    present = " AND ".join(f"{quote(c)} IS NOT NULL" for c in key_columns)
-    return (
-        f"INSERT INTO {quote(schema, key_table)} ({columns(key_columns)}) "
-        f"SELECT {columns(key_columns)} FROM {quote(schema, table)} WHERE {present}"
-    )
+    words = [
+        f"ALTER TABLE {quote(schema, table)} ADD CONSTRAINT {quote(name)}",
+        f"FOREIGN KEY ({columns(from_columns)})",
+        f"REFERENCES {quote(schema, other)} ({columns(to_columns)})",
+    ]
+    words += [
+        f"{word} {value}"
+        for word, value in (("MATCH", match), ("ON DELETE", on_delete), ("ON UPDATE", on_update))
+        if value
+    ]
+    if deferrable is not None:
+        words.append("DEFERRABLE" if deferrable else "NOT DEFERRABLE")
+    if initially:
+        words.append(f"INITIALLY {initially}")
+    return " ".join(words)
 
 
 def insert_regions(schema: str, region_list: str, codes: Sequence[str]) -> str:
@@ -162,6 +144,11 @@ def set_trigger(schema: str, table: str, trigger: str, state: str) -> str:
 def create_enum(schema: str, name: str, labels: Sequence[str]) -> str:
     """Create an enum type."""
     return f"CREATE TYPE {quote(schema, name)} AS ENUM ({', '.join(map(literal, labels))})"
+
+
+def create_domain(schema: str, name: str, definition: str) -> str:
+    """Create a domain from what follows its name."""
+    return f"CREATE DOMAIN {quote(schema, name)} {definition}"
 
 
 def move_row_settings() -> Mapping[str, str]:

@@ -32,7 +32,7 @@ from toolkit.errors import Refused
 from toolkit.extras import Extra, ExtraKind, guarded, in_schemas
 from toolkit.layout import Layout
 from toolkit.postgres import ddl, revisions
-from toolkit.postgres.layout import Part, build, info, key_tables
+from toolkit.postgres.layout import Part, beside, build, info, key_tables
 
 _IMPORTS = ("import toolkit.postgres.revisions",)
 _DIGEST = re.compile(r'^model_digest = "(?P<digest>[0-9a-f]{64})"$', re.M)
@@ -93,6 +93,10 @@ def operations(layout: Layout, schema: str, extras: Sequence[Extra] = ()) -> lis
         revisions.CreateEnumOp(name, labels, schema=schema) for name, labels in _enums(tables)
     ]
     found += [
+        revisions.CreateDomainOp(name, definition, schema=schema)
+        for name, definition in beside(metadata).domains.items()
+    ]
+    found += [
         revisions.CreateSequenceOp(name, schema=schema)
         for name in sorted(sequence.name for sequence in metadata._sequences.values())
     ]
@@ -112,11 +116,13 @@ def operations(layout: Layout, schema: str, extras: Sequence[Extra] = ()) -> lis
         for code in layout.topology.codes
     ]
     found += [
-        ops.CreateForeignKeyOp.from_constraint(key)
+        revisions.AddForeignKeyOp.from_constraint(key)
         for table in tables
         for key in sorted(table.foreign_key_constraints, key=lambda key: str(key.name))
     ]
-    found += [_table_op(layout, table) for table in key_tables(metadata)]
+    found += [
+        revisions.CreateKeyTableOp(key_table, schema=schema) for key_table in key_tables(metadata)
+    ]
     found += list(_extras(layout, schema, extras))
     return found
 
@@ -241,7 +247,6 @@ _OPERATIONS: dict[Part, type[revisions.TableOp]] = {
     Part.regional: revisions.CreateRegionalTableOp,
     Part.link: revisions.CreateLinkOp,
     Part.region_list: revisions.CreateRegionListOp,
-    Part.key_table: revisions.CreateKeyTableOp,
 }
 
 
@@ -260,8 +265,6 @@ def _table_op(layout: Layout, table: Table) -> MigrateOperation:
         return ops.CreateTableOp(table.name, items, **options)
     if said.part is Part.regional:
         options["region_column"] = layout.region_column
-    elif said.part is Part.key_table:
-        options["keeps"] = said.keeps
     return _OPERATIONS[said.part](table.name, items, options)
 
 

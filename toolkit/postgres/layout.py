@@ -34,17 +34,29 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.sql.elements import ClauseElement, Label
+from sqlalchemy.sql.elements import Label
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlalchemy.util import OrderedSet
 
-from toolkit.errors import Refused, sampled
-from toolkit.layout import Layout, RegionalTable, Scope, decide
-from toolkit.names import NamePool, shorten
+from toolkit.errors import Refused
+from toolkit.expressions import sql_text
+from toolkit.layout import (
+    NEXTVAL,
+    Layout,
+    RegionalTable,
+    Scope,
+    Unique,
+    decide,
+    exclusion,
+    sequence,
+    serial_sequence,
+)
+from toolkit.names import NamePool
 from toolkit.placement import ForeignKey, Placement, Role
 from toolkit.postgres import ddl
+from toolkit.postgres.keytables import KeyTable
 from toolkit.topology import Topology
-from toolkit.types import PostgresNamed, postgres_type
+from toolkit.types import Composite, CustomRange, PostgresNamed
 
 #: The key of ``Table.info`` under which the layout says what a table is.
 INFO = "regionkit"
@@ -54,10 +66,9 @@ _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-cal
 #: MaxHeapAttributeNumber of PostgreSQL.
 _MOST_COLUMNS = 1600
 
-#: A sequence in a default, as a model or PostgreSQL writes it.
-_NEXTVAL = re.compile(r"nextval\(\s*'(?P<name>(?:[^']|'')+)'(?:::regclass)?\s*\)", re.I)
-#: The name at the end of a dotted one.
-_LAST_NAME = re.compile(r'(?:"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[^".]+))$')
+_NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
+#: A string, or a qualified name.
+_QUALIFIED = re.compile(rf"'(?:[^']|'')*'|(?<![\w\".])(?P<schema>{_NAME})\.(?P<name>{_NAME})")
 
 
 class Part(StrEnum):
@@ -67,7 +78,6 @@ class Part(StrEnum):
     shared = "global table"
     link = "link"
     region_list = "list of regions"
-    key_table = "key table"
 
 
 @dataclass(frozen=True)
@@ -77,14 +87,25 @@ class TableInfo:
     Attributes:
         part: what it is.
         leaves: for a regional table, the partition of each region.
-        keeps: for a key table, the regional table whose columns it keeps unique.
         codes: for the list of regions, its rows.
     """
 
     part: Part
     leaves: Mapping[str, str] = field(default_factory=dict)
-    keeps: str | None = None
     codes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a layout has beside its tables, kept in ``MetaData.info["regionkit"]``.
+
+    Attributes:
+        key_tables: by name.
+        domains: those that the model itself makes: from the name to what follows it.
+    """
+
+    key_tables: tuple[KeyTable, ...]
+    domains: Mapping[str, str]
 
 
 def info(table: Table) -> TableInfo:
@@ -134,12 +155,14 @@ class _Builder:
         self.metadata = MetaData(schema=schema)
         self.region = layout.region_column
         self.enums: dict[str, postgresql.ENUM] = {}
+        self.domains: dict[str, str] = {}
+        self.key_tables: list[KeyTable] = []
+        self.objects = _renamed(layout)
         # Constraint names are unique per table and index names per schema: one pool is simpler,
         # and names that come from the source are never given out.
         self.names = NamePool((*_source_names(layout), *_relations(layout)))
 
     def build(self) -> MetaData:
-        self._refuse_dots()
         for key, table in self.layout.shared.items():
             self._shared_table(key, table)
         self._region_list()
@@ -155,29 +178,10 @@ class _Builder:
         for table in self.metadata.tables.values():
             # PostgreSQL numbers the names of a leaf's indexes in the order in which they are made.
             table.indexes = OrderedSet(_in_order(table.indexes))
+        key_tables = sorted(self.key_tables, key=lambda one: one.name)
+        self.metadata.info[INFO] = Beside(tuple(key_tables), dict(sorted(self.domains.items())))
         _create_what_metadata_cannot_hold(self.metadata)
         return self.metadata
-
-    def _refuse_dots(self) -> None:
-        """Refuse what Alembic takes apart: its foreign keys name their target in one string."""
-        dotted = [f"schema {self.schema!r}"] if "." in self.schema else []
-        dotted += [f"table {name!r}" for name in self.layout.names.values() if "." in name]
-        referenced = {
-            (reference.target, column)
-            for placed in self.layout.placement.tables.values()
-            for reference in placed.roles
-            for column in reference.target_columns
-        }
-        dotted += [
-            f"column {column!r} of {key!r}" for key, column in sorted(referenced) if "." in column
-        ]
-        if dotted:
-            raise Refused(
-                f"{len(dotted)} name(s) that foreign keys lead to hold a dot",
-                details=sampled(dotted),
-                hint="rename them in the source; a schema can also be named anew in "
-                "[target.postgres]",
-            )
 
     def _target(self, key: str) -> Table:
         return self.metadata.tables[f"{self.schema}.{self.layout.name(key)}"]
@@ -194,12 +198,12 @@ class _Builder:
         self._primary_key(table, target, ())
         for constraint in table.constraints:
             if isinstance(constraint, UniqueConstraint):
-                self._unique_constraint(constraint, target, ())
+                self._unique_constraint(table, constraint, target, ())
             elif isinstance(constraint, postgresql.ExcludeConstraint):
-                target.append_constraint(_copied(constraint, target))
+                self._exclusion(table, constraint, target, ())
         self._checks(table, target)
         for index in _in_order(table.indexes):
-            self._index(index, target, ())
+            self._index(table, index, target, ())
 
     def _region_list(self) -> None:
         name = self.layout.region_list
@@ -235,7 +239,7 @@ class _Builder:
             ),
             ForeignKeyConstraint(
                 [self.region],
-                [f"{self.schema}.{layout.region_list}.code"],
+                [self.metadata.tables[f"{self.schema}.{layout.region_list}"].columns["code"]],
                 name=self.names.claim(f"{name}_{self.region}_fkey"),
             ),
             comment="One row per client, one region per client. To move a client, update it.",
@@ -264,39 +268,74 @@ class _Builder:
         self._primary_key(table, target, (self.region,))
         for constraint in table.constraints:
             if isinstance(constraint, UniqueConstraint):
-                self._unique_constraint(constraint, target, (self.region,))
+                self._unique_constraint(table, constraint, target, (self.region,))
             elif isinstance(constraint, postgresql.ExcludeConstraint):
-                raise Refused(
-                    f"exclusion constraint {constraint.name!r} of {regional.key!r} does not "
-                    "contain the region",
-                    hint="drop it from the model, and check it with an [[invariant]] instead",
-                )
+                self._exclusion(table, constraint, target, (self.region,))
         self._checks(table, target)
         for index in _in_order(table.indexes):
-            self._index(index, target, (self.region,) if index.unique else ())
-        for unique in regional.uniques:
-            if unique.scope is Scope.key_table:
-                assert unique.key_table is not None
-                self._key_table(regional, unique.key_table, unique.columns)
+            self._index(table, index, target, (self.region,) if index.unique else ())
+        self.key_tables += [
+            self._key_table(regional, unique)
+            for unique in regional.uniques
+            if unique.scope is Scope.key_table
+        ]
 
-    def _key_table(self, regional: RegionalTable, name: str, columns: tuple[str, ...]) -> None:
-        keeps = self.layout.name(regional.key)
-        Table(
-            name,
-            self.metadata,
-            *(
-                Column(
-                    column,
-                    self._type(regional.table.columns[column].type),
-                    nullable=False,
-                    autoincrement=False,
-                )
-                for column in columns
-            ),
-            PrimaryKeyConstraint(*columns, name=self.names.claim(f"{name}_pkey")),
-            comment=f"Keeps {keeps} ({', '.join(columns)}) unique over all regions.",
-            info={INFO: TableInfo(Part.key_table, keeps=keeps)},
+    def _key_table(self, regional: RegionalTable, unique: Unique) -> KeyTable:
+        """Describe the key table that keeps what a constraint of a regional table says."""
+        assert unique.key_table is not None
+        names = NamePool([*unique.columns, *regional.primary_key])
+        columns: dict[str, str] = {}
+        # An exclusion constraint makes no index by which a row could be found.
+        lookup = regional.primary_key if unique.operators else ()
+        columns.update((column, ddl.quote(column)) for column in lookup)
+        parts = []
+        for part in unique.parts:
+            name = part.column or names.claim("expression")
+            columns.setdefault(name, self._in_target(part.sql))
+            parts.append(name)
+        where = None if unique.where is None else self._in_target(unique.where)
+        nulls = not unique.nulls_distinct and any(
+            part.column is None or regional.table.columns[part.column].nullable
+            for part in unique.parts
         )
+        if unique.operators:
+            elements = ", ".join(
+                f"{f'{ddl.quote(name)} {part.operators}'.strip()} WITH {operator}"
+                for name, part, operator in zip(parts, unique.parts, unique.operators, strict=True)
+            )
+            definition = f"EXCLUDE USING {unique.method} ({elements})"
+        elif nulls:
+            definition = f"UNIQUE NULLS NOT DISTINCT ({ddl.columns(parts)})"
+        else:
+            definition = f"PRIMARY KEY ({ddl.columns(parts)})"
+        if unique.deferrable:
+            # The statement that it could be checked after is the one in the trigger.
+            definition += " DEFERRABLE INITIALLY DEFERRED"
+        word = "excl" if unique.operators else "key" if nulls else "pkey"
+        return KeyTable(
+            unique.key_table,
+            self.layout.name(regional.key),
+            tuple(columns.items()),
+            self.names.claim(f"{unique.key_table}_{word}"),
+            definition,
+            where=where,
+            nulls=nulls,
+            single=unique.deferrable or bool(unique.operators),
+            images=bool(unique.operators),
+            lookup=lookup,
+            path=self._path(regional.table, [*columns.values(), where or ""]),
+        )
+
+    def _path(self, table: Table, expressions: Iterable[str]) -> tuple[str, ...]:
+        """Return the schemas of the extensions whose types are compared in some expressions."""
+        sql = " ".join(expressions)
+        found = {
+            schema
+            for column in table.columns
+            if re.search(rf"(?<!\w){re.escape(column.name)}(?!\w)", sql)
+            and (schema := _extension_schema(column.type)) is not None
+        }
+        return tuple(sorted(found))
 
     def _reference_columns(self, key: str, table: Table) -> Iterable[Column[Any]]:
         for reference in self.layout.placement[key].foreign_references:
@@ -314,7 +353,7 @@ class _Builder:
         elif isinstance(column.server_default, Computed):
             arguments.append(
                 Computed(
-                    ddl.escape_binds(self._in_target(_text(column.server_default.sqltext))),
+                    ddl.escape_binds(self._in_target(sql_text(column.server_default.sqltext))),
                     persisted=column.server_default.persisted,
                 )
             )
@@ -351,40 +390,49 @@ class _Builder:
         if default is None and not serial:
             return None
         if default is None:
-            default = f"nextval('{shorten(f'{table.name}_{column.name}_seq')}')"
-        default = _NEXTVAL.sub(lambda found: self._sequence(found["name"], column), default)
-        return text(ddl.escape_binds(self._in_target(default)))
+            return text(
+                ddl.escape_binds(self._drawn(table.schema, serial_sequence(column), column))
+            )
+        default = self._in_target(default)
+        drawn = NEXTVAL.sub(
+            lambda found: self._drawn(*sequence(found["name"], column), column), default
+        )
+        return text(ddl.escape_binds(drawn))
 
-    def _sequence(self, name: str, column: Column[Any]) -> str:
+    def _drawn(self, schema: str | None, name: str, column: Column[Any]) -> str:
         """Return the call that draws from the target's sequence, which it adds to the layout."""
-        last = _LAST_NAME.search(name.replace("''", "'"))
-        assert last is not None
-        name = (last["quoted"] or last["plain"]).replace('""', '"')
-        sequence = Sequence(name, schema=self.schema, metadata=self.metadata)
-        sequence.info["owned_by"] = (
+        name = self.layout.object_name(schema, name)
+        found = Sequence(name, schema=self.schema, metadata=self.metadata)
+        found.info["owned_by"] = (
             self.layout.name(self.layout.key_of(column.table)),
             column.name,
         )
         return f"nextval({ddl.literal(ddl.quote(self.schema, name))}::regclass)"
 
     def _in_target(self, sql: str) -> str:
-        """Return an expression whose casts name the target's types instead of the source's."""
-        if self.layout.default_schema is None:
-            return sql
-        source = self.layout.default_schema
-        spellings = "|".join(map(re.escape, (source, ddl.quote(source))))
-        return re.sub(rf"::(?:{spellings})\.", lambda _: f"::{ddl.quote(self.schema)}.", sql)
+        """Return an expression that names the target's objects instead of the source's."""
+
+        def renamed(found: re.Match[str]) -> str:
+            if found["schema"] is None:
+                return found.group()  # A string.
+            name = self.objects.get((_unquoted(found["schema"]), _unquoted(found["name"])))
+            return found.group() if name is None else ddl.quote(self.schema, name)
+
+        return _QUALIFIED.sub(renamed, sql)
 
     def _type(self, type_: TypeEngine[Any]) -> TypeEngine[Any]:
         if isinstance(type_, TypeDecorator) and not isinstance(type_, Interval):
             return self._type(type_.load_dialect_impl(_DIALECT))
-        if isinstance(type_, postgresql.DOMAIN):
-            raise Refused(
-                f"domain {type_.name!r} is not carried yet",
-                hint="replace it in the model by its base type and a named CHECK",
-            )
-        if isinstance(type_, postgresql.ARRAY) and isinstance(type_.item_type, Enum):
-            return postgresql.ARRAY(self._type(type_.item_type), dimensions=type_.dimensions)
+        if isinstance(type_, postgresql.ARRAY):
+            item = self._type(type_.item_type)
+            if item is type_.item_type:
+                return type_
+            return postgresql.ARRAY(item, dimensions=type_.dimensions)
+        if isinstance(type_, postgresql.DOMAIN | Composite | CustomRange):
+            name = self.layout.object_name(type_.schema, str(type_.name))
+            if isinstance(type_, postgresql.DOMAIN) and type_.create_type:
+                self.domains[name] = self._domain(type_)
+            return PostgresNamed(ddl.quote(self.schema, name))
         if isinstance(type_, Enum) and type_.native_enum:
             return self._enum(type_)
         if type(type_).__module__.partition(".")[0] not in ("sqlalchemy", "toolkit"):
@@ -392,8 +440,23 @@ class _Builder:
             return PostgresNamed(type_.compile(dialect=_DIALECT))
         return type_
 
+    def _domain(self, domain: postgresql.DOMAIN) -> str:
+        """Return what follows the name where a domain is created."""
+        words = [f"AS {self._type(domain.data_type).compile(dialect=_DIALECT)}"]
+        if domain.collation is not None:
+            words.append(f"COLLATE {ddl.quote(domain.collation)}")
+        if domain.default is not None:
+            words.append(f"DEFAULT {self._in_target(sql_text(domain.default))}")
+        if domain.not_null:
+            words.append("NOT NULL")
+        if domain.check is not None:
+            name = domain.constraint_name
+            words += [f"CONSTRAINT {ddl.quote(str(name))}"] if name is not None else []
+            words.append(f"CHECK ({self._in_target(sql_text(domain.check))})")
+        return " ".join(words)
+
     def _enum(self, type_: Enum) -> TypeEngine[Any]:
-        name, labels = str(type_.name), list(type_.enums)
+        name, labels = self.layout.object_name(type_.schema, str(type_.name)), list(type_.enums)
         found = self.enums.get(name)
         if found is None:
             found = postgresql.ENUM(*labels, name=name, schema=self.schema, metadata=self.metadata)
@@ -409,35 +472,67 @@ class _Builder:
     # Constraints and indexes ---------------------------------------------------------------
 
     def _primary_key(self, table: Table, target: Table, more: tuple[str, ...]) -> None:
-        columns = [column.name for column in table.primary_key.columns]
+        constraint = table.primary_key
+        columns = [column.name for column in constraint.columns]
         if not columns:
             return
-        computed = [
-            name for name in columns if isinstance(table.columns[name].server_default, Computed)
-        ]
-        if computed and more:
-            raise Refused(
-                f"generated column {computed[0]!r} is part of the key of {table.name!r}",
-                hint="make it an ordinary column in the model",
+        target.append_constraint(
+            PrimaryKeyConstraint(
+                *columns,
+                *more,
+                name=self._index_name(table, constraint.name, f"{target.name}_pkey"),
+                deferrable=constraint.deferrable,
+                initially=constraint.initially,
+                **self._options(constraint.dialect_kwargs, more),
             )
-        name = _given(table.primary_key.name) or self.names.claim(f"{table.name}_pkey")
-        target.append_constraint(PrimaryKeyConstraint(*columns, *more, name=name))
+        )
 
     def _unique_constraint(
-        self, constraint: UniqueConstraint, target: Table, more: tuple[str, ...]
+        self, table: Table, constraint: UniqueConstraint, target: Table, more: tuple[str, ...]
     ) -> None:
         columns = [column.name for column in constraint.columns]
-        name = _given(constraint.name) or self.names.claim(f"{target.name}_{'_'.join(columns)}_key")
+        fallback = f"{target.name}_{'_'.join(columns)}_key"
         target.append_constraint(
             UniqueConstraint(
                 *columns,
                 *more,
-                name=name,
+                name=self._index_name(table, constraint.name, fallback),
                 deferrable=constraint.deferrable,
                 initially=constraint.initially,
-                **self._options(constraint.dialect_kwargs),
+                **self._options(constraint.dialect_kwargs, more),
             )
         )
+
+    def _exclusion(
+        self,
+        table: Table,
+        constraint: postgresql.ExcludeConstraint,
+        target: Table,
+        more: tuple[str, ...],
+    ) -> None:
+        found = exclusion(table, constraint)
+        elements: list[tuple[Any, str]] = []
+        for part, operator in zip(found.parts, found.operators, strict=True):
+            sql = f"{self._in_target(part.sql)} {part.operators}".strip()
+            elements.append((text(ddl.escape_binds(sql)), operator))
+        elements += [(text(ddl.quote(column)), "=") for column in more]
+        where = None if found.where is None else self._in_target(found.where)
+        target.append_constraint(
+            postgresql.ExcludeConstraint(
+                *elements,
+                name=self._index_name(table, constraint.name, f"{target.name}_excl"),
+                using=found.method,
+                where=None if where is None else text(ddl.escape_binds(where)),
+                deferrable=constraint.deferrable,
+                initially=constraint.initially,
+            )
+        )
+
+    def _index_name(self, table: Table, name: object, fallback: str) -> str:
+        """Return the name of an index of the target, or of a constraint that has one."""
+        if not isinstance(name, str):
+            return self.names.claim(fallback)
+        return self.layout.index_name(self.layout.key_of(table), str(name))
 
     def _checks(self, table: Table, target: Table) -> None:
         checks = [
@@ -446,26 +541,27 @@ class _Builder:
             # A constraint that belongs to a type is made again with the type.
             if isinstance(constraint, CheckConstraint) and not constraint._type_bound
         ]
-        for check in sorted(checks, key=lambda check: (str(check.name), _text(check.sqltext))):
+        for check in sorted(checks, key=lambda check: (str(check.name), sql_text(check.sqltext))):
             name = _given(check.name) or self.names.claim(f"{target.name}_check")
             target.append_constraint(
-                CheckConstraint(ddl.escape_binds(self._in_target(_text(check.sqltext))), name=name)
+                CheckConstraint(
+                    ddl.escape_binds(self._in_target(sql_text(check.sqltext))), name=name
+                )
             )
 
-    def _index(self, index: Index, target: Table, more: tuple[str, ...]) -> None:
+    def _index(self, table: Table, index: Index, target: Table, more: tuple[str, ...]) -> None:
         parts: list[Any] = [self._index_part(part, target) for part in index.expressions]
         parts.extend(target.columns[name] for name in more)
-        name = _given(index.name) or self.names.claim(f"{target.name}_idx")
         target.append_constraint(
             Index(
-                name,
+                self._index_name(table, index.name, f"{target.name}_idx"),
                 *parts,
                 unique=index.unique,
-                **self._options(index.dialect_kwargs),
+                **self._options(index.dialect_kwargs, more),
             )
         )
 
-    def _options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def _options(self, options: Mapping[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
         """Return the PostgreSQL options of a constraint or index, for the target's table."""
         carried: dict[str, Any] = {}
         for name, value in options.items():
@@ -473,10 +569,11 @@ class _Builder:
             if not name.startswith("postgresql_") or name == "postgresql_concurrently":
                 continue
             if name == "postgresql_where" and value is not None:
-                clause = _text(value)
+                clause = sql_text(value)
                 carried[name] = text(ddl.escape_binds(self._in_target(clause)))
             elif value and name == "postgresql_include":
-                carried[name] = [getattr(column, "name", column) for column in value]
+                included = [getattr(column, "name", column) for column in value]
+                carried[name] = [column for column in included if column not in more]
             elif value:
                 carried[name] = value
         return carried
@@ -485,7 +582,7 @@ class _Builder:
         if isinstance(part, Column):
             return target.columns[part.name]
         # In parentheses where SQLAlchemy would put them.
-        sql = self._in_target(_text(part.self_group()))
+        sql = self._in_target(sql_text(part.self_group()))
         if isinstance(part, Label):
             # The label stands for the part in postgresql_ops.
             return literal_column(sql).label(part.name)
@@ -507,32 +604,79 @@ class _Builder:
                 assert constraint is not None
                 self._plain_key(name, reference, constraint, target)
                 continue
+            _refuse_computed(reference.columns, table, str(reference))
+            region = self.layout.reference_columns.get(reference, self.region)
+            match = constraint.match if constraint is not None else None
             if role is Role.foreign_reference:
-                region = self.layout.reference_columns[reference]
-                whole = (*reference.columns, region)
-            else:
-                region = self.region
-                # The row's own region is never nulled: only its reference is.
-                whole = reference.columns
+                # With MATCH SIMPLE, (99999, NULL) would pass unchecked.
+                match = "FULL"
+                if _may_be_null_in_part(table, reference, constraint):
+                    match = None
+                    self._null_with_its_reference(table, reference, target)
+            others = [
+                self._target(reference.target).columns[column]
+                for column in (*reference.target_columns, self.region)
+            ]
+            self._referable(others)
             target.append_constraint(
                 ForeignKeyConstraint(
                     [*reference.columns, region],
-                    [
-                        self._target(reference.target).columns[column]
-                        for column in (*reference.target_columns, self.region)
-                    ],
+                    others,
                     name=name,
-                    onupdate="CASCADE",
-                    ondelete=_on_delete(reference, constraint, whole),
+                    onupdate=_on_update(reference, constraint),
+                    ondelete=_on_delete(table, reference, role, constraint, region),
                     deferrable=True,
                     initially=(constraint.initially if constraint is not None else None)
                     or "IMMEDIATE",
-                    match=self._match(table, reference, role, constraint),
+                    match=match,
                 )
             )
 
+    def _null_with_its_reference(self, table: Table, reference: ForeignKey, target: Table) -> None:
+        """Let the region be NULL if, and only if, the reference leads nowhere.
+
+        The source allows references that are NULL in part, and so must the target: MATCH FULL is
+        out of the question.
+        """
+        region = self.layout.reference_columns[reference]
+        missing = " OR ".join(
+            f"{ddl.quote(column)} IS NULL"
+            for column in reference.columns
+            if table.columns[column].nullable
+        )
+        target.append_constraint(
+            CheckConstraint(
+                ddl.escape_binds(f"({ddl.quote(region)} IS NULL) = ({missing})"),
+                name=self.names.claim(f"{target.name}_{region}_check"),
+            )
+        )
+
+    def _referable(self, columns: list[Column[Any]]) -> None:
+        """See to it that a foreign key can lead to some columns: no deferrable key serves."""
+        target = columns[0].table
+        assert isinstance(target, Table)
+        wanted = {column.name for column in columns}
+        keys: list[Iterable[Column[Any]]] = [
+            constraint.columns
+            for constraint in target.constraints
+            if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint)
+            and not constraint.deferrable
+        ]
+        keys += [
+            index.columns
+            for index in target.indexes
+            if index.unique
+            and index.dialect_options["postgresql"].get("where") is None
+            and len(index.expressions) == len(index.columns)
+        ]
+        if not any({column.name for column in key} == wanted for key in keys):
+            names = "_".join(column.name for column in columns)
+            index = Index(self.names.claim(f"{target.name}_{names}_idx"), *columns, unique=True)
+            target.append_constraint(index)
+
     def _key_to_link(self, target: Table) -> None:
         layout = self.layout
+        _refuse_computed(layout.root.primary_key, layout.root.table, f"the key of {target.name}")
         link = self.metadata.tables[f"{self.schema}.{layout.link}"]
         target.append_constraint(
             ForeignKeyConstraint(
@@ -569,30 +713,6 @@ class _Builder:
             )
         )
 
-    def _match(
-        self,
-        table: Table,
-        reference: ForeignKey,
-        role: Role,
-        constraint: ForeignKeyConstraint | None,
-    ) -> str | None:
-        """Return ``FULL`` where a NULL region must not switch the check off.
-
-        With ``MATCH SIMPLE``, ``(99999, NULL)`` would pass unchecked. A composite key of which
-        only some columns may be NULL cannot be ``FULL``, because the source allows partly NULL
-        references; such a reference is refused below rather than weakened.
-        """
-        if role is not Role.foreign_reference:
-            return constraint.match if constraint is not None else None
-        nullable = {bool(table.columns[column].nullable) for column in reference.columns}
-        if len(reference.columns) > 1 and nullable == {True, False}:
-            raise Refused(
-                f"foreign reference {reference} has columns of which only some may be NULL",
-                hint="state that it stays within the client: same_region in [placement."
-                f"{reference.table}], or make its columns all nullable or all NOT NULL",
-            )
-        return "FULL"
-
     def _cascade_indexes(self, key: str) -> None:
         """Index the referencing side of every key that cascades: a move looks rows up by it."""
         target = self._target(key)
@@ -611,24 +731,17 @@ class _Builder:
             target.append_constraint(Index(name, *columns))
 
 
-def _copied(constraint: Any, target: Table) -> Any:
-    return constraint._copy(target_table=target)
-
-
 def _in_order(indexes: Iterable[Index]) -> list[Index]:
     """Return a table's indexes in an order that does not change between two runs."""
     return sorted(
-        indexes, key=lambda index: (str(index.name), [_text(part) for part in index.expressions])
+        indexes, key=lambda index: (str(index.name), [sql_text(part) for part in index.expressions])
     )
 
 
 def _relations(layout: Layout) -> Iterable[str]:
     """Yield the names of the layout's relations and types, which share one namespace."""
-    yield from (layout.region_list, layout.link)
-    for key in (*layout.regional, *layout.shared):
-        table = layout.table(key)
-        yield layout.name(key)
-        yield from (postgres_type(column.type).name for column in table.columns)
+    yield from (layout.region_list, layout.link, *layout.names.values())
+    yield from (*layout.objects.values(), *layout.indexes.values())
     for regional in layout.regional.values():
         yield from regional.parts.values()
         yield from (unique.key_table for unique in regional.uniques if unique.key_table)
@@ -666,19 +779,8 @@ def _given(name: object) -> str | None:
     return str(name) if isinstance(name, str) else None
 
 
-def _text(clause: ClauseElement | str) -> str:
-    """Return SQL text without table names and without bound parameters."""
-    if isinstance(clause, str):
-        return clause
-    return str(
-        clause.compile(
-            dialect=_DIALECT, compile_kwargs={"literal_binds": True, "include_table": False}
-        )
-    )
-
-
 def _default_text(argument: Any) -> str:
-    return ddl.literal(argument) if isinstance(argument, str) else _text(argument)
+    return ddl.literal(argument) if isinstance(argument, str) else sql_text(argument)
 
 
 def _identity(source: Identity, *, always: bool | None) -> Identity:
@@ -707,29 +809,73 @@ def _constraint(table: Table, reference: ForeignKey) -> ForeignKeyConstraint | N
     return None
 
 
+def _may_be_null_in_part(
+    table: Table, reference: ForeignKey, constraint: ForeignKeyConstraint | None
+) -> bool:
+    """Return whether the source allows that only some columns of a reference are NULL."""
+    full = constraint is not None and (constraint.match or "").upper() == "FULL"
+    nullable = any(table.columns[column].nullable for column in reference.columns)
+    return len(reference.columns) > 1 and nullable and not full
+
+
+def _refuse_computed(columns: Iterable[str], table: Table, what: str) -> None:
+    """Refuse a generated column that a move would have to write."""
+    for column in columns:
+        if isinstance(table.columns[column].server_default, Computed):
+            raise Refused(
+                f"generated column {column!r} of {table.name!r} is part of {what}, which ON UPDATE "
+                "CASCADE must be able to write",
+                hint="make it an ordinary column in the model",
+            )
+
+
+_LISTED = re.compile(r"(?P<action>SET\s+(?:NULL|DEFAULT))\s*(?:\((?P<columns>.+)\))?", re.I)
+
+
+def _on_update(reference: ForeignKey, constraint: ForeignKeyConstraint | None) -> str:
+    """Return CASCADE, by which rows follow their client; another key means the same to them."""
+    action = (constraint.onupdate or "") if constraint is not None else ""
+    if _LISTED.match(action):
+        raise Refused(
+            f"{reference} is ON UPDATE {action.upper()}: its region has to follow by ON UPDATE "
+            "CASCADE, and one foreign key does one thing",
+            hint="make it ON UPDATE CASCADE or NO ACTION in the model",
+        )
+    return "CASCADE"
+
+
 def _on_delete(
-    reference: ForeignKey, constraint: ForeignKeyConstraint | None, columns: tuple[str, ...]
+    table: Table,
+    reference: ForeignKey,
+    role: Role,
+    constraint: ForeignKeyConstraint | None,
+    region: str,
 ) -> str | None:
     action = (constraint.ondelete or "") if constraint is not None else ""
-    if action.upper().startswith("SET DEFAULT"):
-        raise Refused(
-            f"{reference} is ON DELETE SET DEFAULT: the default row may live in another region",
-            hint="make it ON DELETE SET NULL or NO ACTION in the model",
-        )
-    if listed := re.fullmatch(r"SET NULL\s*\((.+)\)", action, re.I):
-        named = {part.strip().strip('"') for part in listed[1].split(",")}
-        if named != set(reference.columns):
-            if len(columns) > len(reference.columns):
-                raise Refused(
-                    f"{reference} is ON DELETE {action}, which would leave a partly NULL "
-                    "reference to a row that may live in another region",
-                    hint="let it null all of its columns in the model, or state that it stays "
-                    f"within the client: same_region in [placement.{reference.table}]",
-                )
-            return f"SET NULL ({ddl.columns([c for c in reference.columns if c in named])})"
-    if action.upper().startswith("SET NULL"):
-        return f"SET NULL ({ddl.columns(columns)})"
-    return action.upper() or None
+    listed = _LISTED.fullmatch(action.strip())
+    if listed is None:
+        return action.upper() or None
+    names = re.findall(r'"(?:[^"]|"")+"|[^\s,]+', listed["columns"] or "")
+    named = [_named(name) for name in names] or list(reference.columns)
+    columns = [column for column in reference.columns if column in named]
+    word = "NULL"
+    if listed["action"].upper().endswith("DEFAULT") and any(
+        table.columns[column].server_default is not None for column in columns
+    ):
+        if role is not Role.same_region:
+            raise Refused(
+                f"{reference} is ON DELETE SET DEFAULT: the default row may live in another region",
+                hint="make it ON DELETE SET NULL or NO ACTION in the model",
+            )
+        word = "DEFAULT"
+    if role is Role.foreign_reference:
+        # The row's own region is never nulled: only its reference is.
+        columns.append(region)
+    return f"SET {word} ({ddl.columns(columns)})"
+
+
+def _named(identifier: str) -> str:
+    return identifier[1:-1].replace('""', '"') if identifier.startswith('"') else identifier
 
 
 def _create_what_metadata_cannot_hold(metadata: MetaData) -> None:
@@ -746,9 +892,14 @@ def _create_what_metadata_cannot_hold(metadata: MetaData) -> None:
             ddl.verbatim(ddl.insert_regions(str(target.schema), target.name, info(target).codes))
         )
 
-    def key_triggers(target: MetaData, connection: Connection, **_: Any) -> None:
-        for table in key_tables(target):
-            for statement in key_table_statements(table):
+    def domains(target: MetaData, connection: Connection, **_: Any) -> None:
+        for name, definition in beside(target).domains.items():
+            statement = ddl.create_domain(str(target.schema), name, definition)
+            connection.execute(ddl.verbatim(statement))
+
+    def keys(target: MetaData, connection: Connection, **_: Any) -> None:
+        for key_table in key_tables(target):
+            for statement in key_table.create(str(target.schema)):
                 connection.execute(ddl.verbatim(statement))
 
     for table in metadata.tables.values():
@@ -756,22 +907,56 @@ def _create_what_metadata_cannot_hold(metadata: MetaData) -> None:
             event.listen(table, "after_create", partitions)
         elif info(table).part is Part.region_list:
             event.listen(table, "after_create", regions)
-    event.listen(metadata, "after_create", key_triggers)
+    event.listen(metadata, "before_create", domains)
+    event.listen(metadata, "after_create", keys)
 
 
-def key_tables(metadata: MetaData) -> list[Table]:
+def beside(metadata: MetaData) -> Beside:
+    """Return what a layout that :func:`build` made has beside its tables."""
+    found: Beside = metadata.info[INFO]
+    return found
+
+
+def key_tables(metadata: MetaData) -> tuple[KeyTable, ...]:
     """Return the key tables of a layout, by name."""
-    return sorted(
-        (table for table in metadata.tables.values() if info(table).part is Part.key_table),
-        key=lambda table: table.name,
+    return beside(metadata).key_tables
+
+
+def table_names(metadata: MetaData) -> set[str]:
+    """Return the names of the tables of a layout, key tables included, without partitions."""
+    return {
+        *(table.name for table in metadata.tables.values()),
+        *(one.name for one in key_tables(metadata)),
+    }
+
+
+def _renamed(layout: Layout) -> dict[tuple[str, str], str]:
+    """Return what becomes of qualified names of the source: tables, types, sequences."""
+    default = layout.default_schema or "public"
+    found = {
+        (layout.table(key).schema or default, layout.table(key).name): layout.name(key)
+        for key in layout.placement.tables
+    }
+    found.update(
+        ((schema or default, name), target) for (schema, name), target in layout.objects.items()
     )
+    return found
 
 
-def key_table_statements(table: Table) -> tuple[str, str]:
-    """Return the statements that create a key table's function and its trigger."""
-    keeps = info(table).keeps
-    assert keeps is not None
-    columns = [column.name for column in table.columns]
-    schema = str(table.schema)
-    function, create_function = ddl.create_key_function(schema, table.name, columns)
-    return create_function, ddl.create_key_trigger(schema, keeps, table.name, columns, function)
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
+
+
+def _extension_schema(type_: TypeEngine[Any]) -> str | None:
+    """Return the schema of an extension's type, of a column or of its elements; else ``None``."""
+    if isinstance(type_, postgresql.ARRAY):
+        return _extension_schema(type_.item_type)
+    if isinstance(type_, postgresql.DOMAIN):
+        return _extension_schema(type_.data_type)
+    if isinstance(type_, postgresql.CITEXT | postgresql.HSTORE):
+        return "public"
+    if not isinstance(type_, PostgresNamed):
+        return None
+    qualified = re.match(rf"\s*(?P<schema>{_NAME})\.", type_.name)
+    schema = _unquoted(qualified["schema"]) if qualified else "public"
+    return None if schema == "pg_catalog" else schema

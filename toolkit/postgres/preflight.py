@@ -6,14 +6,15 @@ those that are in the way; only where there are some does a second pass list the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from sqlalchemy import PrimaryKeyConstraint, Table, UniqueConstraint
+from sqlalchemy import Table
 
+from toolkit.expressions import IndexPart
 from toolkit.journal import Key
-from toolkit.layout import Scope
+from toolkit.layout import Scope, Unique, declared
 from toolkit.placement import OWNER, ForeignKey, Role, owner_columns
 from toolkit.postgres import ddl
 from toolkit.postgres.regions import Joined
@@ -239,57 +240,76 @@ class Preflight:
         table = self._layout.table(key)
         kept = self._kept(connection, key)
         joined = self._query.joined(key)
-        for name, columns, within_region in self._uniques(key, table):
+        for unique in self._uniques(key, table):
+            columns = unique.columns
             folded = {
                 column
                 for column in columns
                 if postgres_type(table.columns[column].type).name == "citext"
             }
-            if not folded and frozenset(columns) in kept:
+            if not folded and self._is_kept(unique, kept):
                 continue
             compared = [
-                f"lower(t.{ddl.quote(column)}::text)"
-                if column in folded
-                else f"t.{ddl.quote(column)}"
-                for column in columns
+                f"lower(t.{ddl.quote(part.column)}::text)"
+                if part.column in folded
+                else _value(part)
+                for part in unique.parts
             ]
-            if within_region:
+            present = [] if unique.where is None else [_over_row(f"({unique.where})")]
+            if unique.nulls_distinct:
+                present += [f"{_value(part)} IS NOT NULL" for part in unique.parts]
+            if unique.scope is Scope.region and key in self._layout.regional:
                 compared.append(joined.region)
-            present = " AND ".join(f"t.{ddl.quote(column)} IS NOT NULL" for column in columns)
+            what = ", ".join(part.column or part.sql for part in unique.parts)
             but_for_case = " but for case" if folded else ""
-            reason = f"{name}: another row has the same {', '.join(columns)}{but_for_case}"
+            reason = f"{unique.name}: another row has the same {what}{but_for_case}"
             rows = connection.execute(
                 "SELECT reason, key, client FROM ("
                 f"SELECT {ddl.literal(reason)} AS reason, {self._source.shown_key(key)} AS key, "
                 f"{self._source.client_of(joined)} AS client, "
                 f"count(*) OVER (PARTITION BY {', '.join(compared)}) AS times "
-                f"FROM {joined.sql} WHERE {present}) AS counted WHERE times > 1 ORDER BY key"
+                f"FROM {joined.sql} WHERE {' AND '.join(present) or 'true'}) AS counted "
+                "WHERE times > 1 ORDER BY key"
             )
             yield from self._refusals(key, rows)
 
-    def _uniques(self, key: str, table: Table) -> Iterator[tuple[str, tuple[str, ...], bool]]:
-        """Yield the unique constraints of the target: name, columns, whether within a region."""
-        if key in self._layout.regional:
-            for unique in self._layout.regional[key].uniques:
-                yield unique.name, unique.columns, unique.scope is Scope.region
-            return
-        for constraint in table.constraints:
-            if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint):
-                columns = tuple(column.name for column in constraint.columns)
-                if columns:
-                    yield str(constraint.name or f"the key of {key}"), columns, False
+    def _uniques(self, key: str, table: Table) -> Iterator[Unique]:
+        """Yield what keeps rows of the target apart by equality."""
+        regional = self._layout.regional.get(key)
+        for unique in regional.uniques if regional else declared(table):
+            if not unique.operators:
+                yield unique
 
-    def _kept(self, connection: Connection, key: str) -> set[frozenset[str]]:
-        """Return the columns of each unique index that the source keeps."""
+    def _is_kept(self, unique: Unique, kept: Collection[_Kept]) -> bool:
+        """Return whether an index of the source says what a unique constraint says, or more."""
+        return any(
+            (one.nulls_clash or unique.nulls_distinct)
+            and (
+                one.columns == frozenset(unique.columns)
+                if unique.plain and one.columns is not None
+                else one.name == unique.name
+            )
+            for one in kept
+        )
+
+    def _kept(self, connection: Connection, key: str) -> list[_Kept]:
+        """Return the unique indexes of the source's table."""
         rows = connection.execute(
-            "SELECT array_agg(a.attname::text) FROM pg_index x "
-            "JOIN pg_attribute a ON a.attrelid = x.indrelid "
+            "SELECT min(i.relname), CASE WHEN bool_and(x.indpred IS NULL AND x.indexprs IS NULL) "
+            "THEN array_agg(a.attname::text) END, "
+            "bool_and((to_jsonb(x) ->> 'indnullsnotdistinct')::boolean IS TRUE "
+            "OR a.attnotnull IS TRUE) "
+            "FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid "
+            "LEFT JOIN pg_attribute a ON a.attrelid = x.indrelid "
             "AND a.attnum = ANY ((x.indkey::int2[])[0:x.indnkeyatts - 1]) "
             "WHERE x.indrelid = %s::regclass AND x.indisunique AND x.indisvalid "
-            "AND x.indpred IS NULL AND x.indexprs IS NULL GROUP BY x.indexrelid",
+            "GROUP BY x.indexrelid",
             (self._query.table(key),),
         ).fetchall()
-        return {frozenset(row[0]) for row in rows}
+        return [
+            _Kept(str(name), None if columns is None else frozenset(columns), bool(clash))
+            for name, columns, clash in rows
+        ]
 
     # Clients in quarantine -------------------------------------------------------------------
 
@@ -328,6 +348,30 @@ class Preflight:
 
     def _tuple(self, alias: str, columns: Sequence[str]) -> str:
         return f"({', '.join(f'{alias}.{ddl.quote(column)}::text' for column in columns)})"
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A unique index of the source.
+
+    Attributes:
+        name: its own.
+        columns: that it is over; ``None`` for one that is partial or over an expression.
+        nulls_clash: whether NULLs are equal to it, or there can be none.
+    """
+
+    name: str
+    columns: frozenset[str] | None
+    nulls_clash: bool
+
+
+def _over_row(sql: str) -> str:
+    """Return an expression over the columns of a table as one over its alias ``t``."""
+    return f"(SELECT {sql} FROM (SELECT t.*) AS r)"
+
+
+def _value(part: IndexPart) -> str:
+    return _over_row(part.sql) if part.column is None else f"t.{ddl.quote(part.column)}"
 
 
 def _follows(reference: ForeignKey) -> str:

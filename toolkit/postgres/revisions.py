@@ -8,15 +8,20 @@ Importing this module registers them, so that a generated revision runs under pl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, ClassVar
 
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import renderers
 from alembic.operations import MigrateOperation, Operations, ops
-from sqlalchemy import Column
-from sqlalchemy.schema import SchemaItem
+from sqlalchemy import Column, ForeignKeyConstraint, Integer, text
+from sqlalchemy import Sequence as NumberSequence
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy.schema import CreateSequence, SchemaItem
 
+from toolkit.names import shorten
 from toolkit.postgres import ddl
+from toolkit.postgres.keytables import KeyTable
 
 
 def _call(name: str, *arguments: Any, **options: Any) -> str:
@@ -116,6 +121,63 @@ class DropEnumOp(MigrateOperation):
     def source(self) -> str:
         """Return the call as Python source."""
         return _call("drop_enum", self.name, self.labels, schema=self.schema)
+
+
+@Operations.register_operation("create_domain")
+class CreateDomainOp(MigrateOperation):
+    """Create a domain that the model itself defines."""
+
+    def __init__(self, name: str, definition: str, *, schema: str) -> None:
+        self.name = name
+        self.definition = definition
+        self.schema = schema
+
+    @classmethod
+    def create_domain(
+        cls, operations: Operations, name: str, definition: str, *, schema: str
+    ) -> None:
+        """Create a domain that the model itself defines.
+
+        Args:
+            operations: Alembic's.
+            name: of the domain.
+            definition: what follows the name, as SQL.
+            schema: of the layout.
+        """
+        operations.invoke(cls(name, definition, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Drop it."""
+        return DropDomainOp(self.name, self.definition, schema=self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _call("create_domain", self.name, self.definition, schema=self.schema)
+
+
+@Operations.register_operation("drop_domain")
+class DropDomainOp(MigrateOperation):
+    """Drop a domain; its definition is kept for the way back."""
+
+    def __init__(self, name: str, definition: str, *, schema: str) -> None:
+        self.name = name
+        self.definition = definition
+        self.schema = schema
+
+    @classmethod
+    def drop_domain(
+        cls, operations: Operations, name: str, definition: str, *, schema: str
+    ) -> None:
+        """Drop a domain; its definition is kept for the way back."""
+        operations.invoke(cls(name, definition, schema=schema))
+
+    def reverse(self) -> MigrateOperation:
+        """Create it."""
+        return CreateDomainOp(self.name, self.definition, schema=self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _call("drop_domain", self.name, self.definition, schema=self.schema)
 
 
 @Operations.register_operation("create_sequence")
@@ -256,51 +318,82 @@ class CreateRegionListOp(TableOp):
 
 
 @Operations.register_operation("create_key_table")
-class CreateKeyTableOp(TableOp):
-    """Create a key table with the function and the trigger that keep it."""
+class CreateKeyTableOp(MigrateOperation):
+    """Create a key table with the function and the triggers that keep it."""
 
-    method = "create_key_table"
-    title = "create key table"
-    own = ("keeps",)
+    def __init__(self, key_table: KeyTable, *, schema: str) -> None:
+        self.key_table = key_table
+        self.schema = schema
 
     @classmethod
     def create_key_table(
         cls,
         operations: Operations,
-        table_name: str,
-        *items: SchemaItem,
+        name: str,
+        *,
         keeps: str,
+        columns: Mapping[str, str],
+        constraint: str,
+        definition: str,
+        schema: str,
+        lookup: Sequence[str] = (),
+        path: Sequence[str] = (),
         **options: Any,
     ) -> None:
-        """Create a key table with the function and the trigger that keep it.
+        """Create a key table with the function and the triggers that keep it.
 
         Args:
             operations: Alembic's.
-            table_name: the key table.
-            items: its columns, named like the columns it keeps, and its primary key.
-            keeps: the regional table whose columns it keeps unique over all regions.
-            options: of the table.
+            name: the key table.
+            keeps: the regional table whose keys it holds.
+            columns: name of each of its columns, and the SQL over a row of ``keeps``.
+            constraint: name of its constraint.
+            definition: of that constraint.
+            schema: of the layout.
+            lookup: see :class:`toolkit.postgres.keytables.KeyTable`, as for the following.
+            path: likewise.
+            options: likewise.
         """
-        operations.invoke(cls(table_name, items, {**options, "keeps": keeps}))
+        key_table = KeyTable(
+            name,
+            keeps,
+            tuple(columns.items()),
+            constraint,
+            definition,
+            lookup=tuple(lookup),
+            path=tuple(path),
+            **options,
+        )
+        operations.invoke(cls(key_table, schema=schema))
 
     @property
-    def keeps(self) -> str:
-        """The regional table whose columns it keeps unique."""
-        return str(self.options["keeps"])
+    def name(self) -> str:
+        """The key table."""
+        return self.key_table.name
 
     @property
-    def key_columns(self) -> list[str]:
-        """The columns, in order."""
-        return [item.name for item in self.items if isinstance(item, Column)]
+    def table(self) -> str:
+        """The regional table whose keys it holds."""
+        return self.key_table.keeps
 
     def reverse(self) -> MigrateOperation:
-        """Drop trigger, function and table."""
-        return DropKeyTableOp(self.table_name, keeps=self.keeps, schema=self.schema)
+        """Drop triggers, function and table."""
+        return DropKeyTableOp(self.name, keeps=self.table, schema=self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        options = {
+            one.name: value
+            for one in fields(self.key_table)
+            if (value := getattr(self.key_table, one.name)) != one.default
+        }
+        options["columns"] = dict(options["columns"])
+        return _call("create_key_table", options.pop("name"), **options, schema=self.schema)
 
 
 @Operations.register_operation("drop_key_table")
 class DropKeyTableOp(MigrateOperation):
-    """Drop a key table with its trigger and its function."""
+    """Drop a key table with its triggers and its function."""
 
     def __init__(self, table_name: str, *, keeps: str, schema: str) -> None:
         self.table_name = table_name
@@ -311,12 +404,95 @@ class DropKeyTableOp(MigrateOperation):
     def drop_key_table(
         cls, operations: Operations, table_name: str, *, keeps: str, schema: str
     ) -> None:
-        """Drop a key table with its trigger and its function."""
+        """Drop a key table with its triggers and its function."""
         operations.invoke(cls(table_name, keeps=keeps, schema=schema))
 
     def source(self) -> str:
         """Return the call as Python source."""
         return _call("drop_key_table", self.table_name, keeps=self.keeps, schema=self.schema)
+
+
+@Operations.register_operation("add_foreign_key")
+class AddForeignKeyOp(MigrateOperation):
+    """Add a foreign key.
+
+    Alembic's own operation names what is referred to in one string with dots, and so cannot name
+    what has a dot in its name.
+    """
+
+    def __init__(self, name: str, table: str, other: str, *, schema: str, **options: Any) -> None:
+        self.name = name
+        self.table = table
+        self.other = other
+        self.schema = schema
+        self.options = options
+
+    @classmethod
+    def from_constraint(cls, key: ForeignKeyConstraint) -> AddForeignKeyOp:
+        """Return the operation that adds a constraint of a table of the layout."""
+        options: dict[str, Any] = {
+            "from_columns": list(key.column_keys),
+            "to_columns": [element.column.name for element in key.elements],
+            "match": key.match,
+            "on_update": key.onupdate,
+            "on_delete": key.ondelete,
+            "deferrable": key.deferrable,
+            "initially": key.initially,
+        }
+        return cls(
+            str(key.name),
+            key.table.name,
+            key.referred_table.name,
+            schema=str(key.table.schema),
+            **{option: value for option, value in options.items() if value is not None},
+        )
+
+    @classmethod
+    def add_foreign_key(
+        cls,
+        operations: Operations,
+        name: str,
+        table: str,
+        other: str,
+        *,
+        schema: str,
+        from_columns: Sequence[str],
+        to_columns: Sequence[str],
+        **options: Any,
+    ) -> None:
+        """Add a foreign key.
+
+        Args:
+            operations: Alembic's.
+            name: of the constraint.
+            table: that refers.
+            other: the table that is referred to.
+            schema: of both.
+            from_columns: that refer, in order.
+            to_columns: that are referred to, in that order.
+            options: ``match``, ``on_update``, ``on_delete``, ``deferrable`` and ``initially``.
+        """
+        operations.invoke(
+            cls(
+                name,
+                table,
+                other,
+                schema=schema,
+                from_columns=list(from_columns),
+                to_columns=list(to_columns),
+                **options,
+            )
+        )
+
+    def reverse(self) -> MigrateOperation:
+        """Drop it."""
+        return ops.DropConstraintOp(self.name, self.table, type_="foreignkey", schema=self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _call(
+            "add_foreign_key", self.name, self.table, self.other, **self.options, schema=self.schema
+        )
 
 
 @Operations.register_operation("create_region")
@@ -539,6 +715,16 @@ def _drop_enum(operations: Operations, op: DropEnumOp) -> None:
     operations.execute(ddl.verbatim(f"DROP TYPE {ddl.quote(op.schema, op.name)}"))
 
 
+@Operations.implementation_for(CreateDomainOp)
+def _create_domain(operations: Operations, op: CreateDomainOp) -> None:
+    operations.execute(ddl.verbatim(ddl.create_domain(op.schema, op.name, op.definition)))
+
+
+@Operations.implementation_for(DropDomainOp)
+def _drop_domain(operations: Operations, op: DropDomainOp) -> None:
+    operations.execute(ddl.verbatim(f"DROP DOMAIN {ddl.quote(op.schema, op.name)}"))
+
+
 @Operations.implementation_for(CreateSequenceOp)
 def _create_sequence(operations: Operations, op: CreateSequenceOp) -> None:
     operations.execute(ddl.verbatim(f"CREATE SEQUENCE {ddl.quote(op.schema, op.name)}"))
@@ -553,30 +739,78 @@ def _drop_sequence(operations: Operations, op: DropSequenceOp) -> None:
 @Operations.implementation_for(CreateLinkOp)
 @Operations.implementation_for(CreateRegionListOp)
 def _create_table(operations: Operations, op: TableOp) -> None:
-    operations.invoke(op.create_table())
+    if any(isinstance(item, ExcludeConstraint) and item.using == "gist" for item in op.items):
+        # The region is compared for equality. It stays on the way back: others may use it by now.
+        operations.execute(ddl.verbatim("CREATE EXTENSION IF NOT EXISTS btree_gist"))
+    plain = op.create_table()
+    owned: dict[str, str] = {}
+    if isinstance(op, CreateRegionalTableOp) and not _has_identities(operations):
+        plain.columns = [_drawing(operations, op, item, owned) for item in plain.columns]
+    operations.invoke(plain)
+    for sequence, column in owned.items():
+        # It goes with its table.
+        statement = (
+            f"ALTER SEQUENCE {ddl.quote(op.schema, sequence)} "
+            f"OWNED BY {ddl.quote(op.schema, op.table_name, column)}"
+        )
+        operations.execute(ddl.verbatim(statement))
+
+
+def _has_identities(operations: Operations) -> bool:
+    """Return whether partitions have the identity columns of their parent: from 17 on."""
+    version = operations.get_context().dialect.server_version_info
+    return operations.get_context().as_sql or version is None or version >= (17,)
+
+
+def _drawing(
+    operations: Operations, op: TableOp, item: SchemaItem, owned: dict[str, str]
+) -> SchemaItem:
+    """Return an identity column as one that draws from a sequence, which it creates and notes."""
+    identity = item.identity if isinstance(item, Column) else None
+    if identity is None:
+        return item
+    assert isinstance(item, Column)
+    sequence = NumberSequence(
+        shorten(f"{op.table_name}_{item.name}_seq"),
+        schema=op.schema,
+        data_type=item.type if isinstance(item.type, Integer) else None,
+        start=identity.start,
+        increment=identity.increment,
+        minvalue=identity.minvalue,
+        maxvalue=identity.maxvalue,
+        cycle=identity.cycle,
+        cache=identity.cache,
+    )
+    operations.execute(CreateSequence(sequence))
+    owned[sequence.name] = item.name
+    drawn = f"nextval({ddl.literal(ddl.quote(op.schema, sequence.name))}::regclass)"
+    return Column(
+        item.name,
+        item.type,
+        server_default=text(ddl.escape_binds(drawn)),
+        primary_key=item.primary_key,
+        nullable=False,
+        autoincrement=False,
+        comment=item.comment,
+    )
 
 
 @Operations.implementation_for(CreateKeyTableOp)
 def _create_key_table(operations: Operations, op: CreateKeyTableOp) -> None:
-    operations.invoke(op.create_table())
-    schema = op.schema
-    function, statement = ddl.create_key_function(schema, op.table_name, op.key_columns)
-    operations.execute(ddl.verbatim(statement))
-    operations.execute(
-        ddl.verbatim(
-            ddl.create_key_trigger(schema, op.keeps, op.table_name, op.key_columns, function)
-        )
-    )
+    for statement in op.key_table.create(op.schema):
+        operations.execute(ddl.verbatim(statement))
 
 
 @Operations.implementation_for(DropKeyTableOp)
 def _drop_key_table(operations: Operations, op: DropKeyTableOp) -> None:
-    trigger = f"{ddl.quote(op.table_name)} ON {ddl.quote(op.schema, op.keeps)}"
-    operations.execute(ddl.verbatim(f"DROP TRIGGER {trigger}"))
-    operations.execute(
-        ddl.verbatim(f"DROP FUNCTION {ddl.quote(op.schema, ddl.key_function(op.table_name))}()")
-    )
-    operations.execute(ddl.verbatim(f"DROP TABLE {ddl.quote(op.schema, op.table_name)}"))
+    for statement in KeyTable(op.table_name, op.keeps, (), "", "").drop(op.schema):
+        operations.execute(ddl.verbatim(statement))
+
+
+@Operations.implementation_for(AddForeignKeyOp)
+def _add_foreign_key(operations: Operations, op: AddForeignKeyOp) -> None:
+    statement = ddl.add_foreign_key(op.schema, op.name, op.table, op.other, **op.options)
+    operations.execute(ddl.verbatim(statement))
 
 
 @Operations.implementation_for(CreateRegionOp)
@@ -623,11 +857,15 @@ def _drop_carried(operations: Operations, op: DropCarriedOp) -> None:
 @renderers.dispatch_for(DropRegionalSchemaOp)
 @renderers.dispatch_for(CreateEnumOp)
 @renderers.dispatch_for(DropEnumOp)
+@renderers.dispatch_for(CreateDomainOp)
+@renderers.dispatch_for(DropDomainOp)
 @renderers.dispatch_for(CreateSequenceOp)
 @renderers.dispatch_for(DropSequenceOp)
 @renderers.dispatch_for(CreateRegionOp)
 @renderers.dispatch_for(DropRegionOp)
+@renderers.dispatch_for(CreateKeyTableOp)
 @renderers.dispatch_for(DropKeyTableOp)
+@renderers.dispatch_for(AddForeignKeyOp)
 @renderers.dispatch_for(CarryFunctionOp)
 @renderers.dispatch_for(CarryTriggerOp)
 @renderers.dispatch_for(DropCarriedOp)
@@ -638,7 +876,6 @@ def _render_plain(context: AutogenContext, op: Any) -> str:
 @renderers.dispatch_for(CreateRegionalTableOp)
 @renderers.dispatch_for(CreateLinkOp)
 @renderers.dispatch_for(CreateRegionListOp)
-@renderers.dispatch_for(CreateKeyTableOp)
 def _render_table(context: AutogenContext, op: TableOp) -> str:
     """Write the call like Alembic's ``create_table``, under the operation's own name."""
     plain = TableOp.create_table(op)

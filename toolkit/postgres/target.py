@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from functools import cached_property, partial
 
 import psycopg
+from sqlalchemy import MetaData
 from sqlalchemy.exc import DBAPIError
 
 from toolkit.config import Configuration
@@ -40,9 +41,9 @@ from toolkit.postgres import (
     switch,
     takedown,
 )
-from toolkit.postgres.audit import Audit, furthest, key_tables, sequences
+from toolkit.postgres.audit import Audit, furthest, sequences
 from toolkit.postgres.copy import Copier, Worker
-from toolkit.postgres.layout import build
+from toolkit.postgres.layout import build, key_tables, table_names
 from toolkit.postgres.putback import PutBack
 from toolkit.postgres.refusals import unheld_texts
 from toolkit.postgres.runs import Runs
@@ -89,6 +90,11 @@ class PostgresTarget:
         self._workers = project.file.migrate.workers
         self._settings = session.work_settings(project)
 
+    @cached_property
+    def _metadata(self) -> MetaData:
+        """The layout, spelled out as tables."""
+        return build(self._layout, self._schema)
+
     @property
     def server(self) -> str:
         """The name of the server that the rows go to."""
@@ -134,7 +140,7 @@ class PostgresTarget:
         """
         with self._connect() as connection:
             session.require_target_version(connection)
-            wanted = {table.name for table in build(self._layout, self._schema).tables.values()}
+            wanted = table_names(self._metadata)
             missing = sorted(wanted - inspect.table_names(connection, self._schema))
             if missing:
                 raise Refused(
@@ -354,10 +360,10 @@ class PostgresTarget:
     ) -> None:
         with connection.transaction():
             self._store.fence(connection, run.epoch)
-            for name, (table, columns) in key_tables(self._layout).items():
-                progress(f"key table {name}")
-                connection.execute(f"TRUNCATE {ddl.quote(self._schema, name)}")
-                connection.execute(ddl.fill_key_table(self._schema, table, name, columns))
+            for one in key_tables(self._metadata):
+                progress(f"key table {one.name}")
+                connection.execute(f"TRUNCATE {ddl.quote(self._schema, one.name)}")
+                connection.execute(one.fill(self._schema))
             self._store.advance(connection, State.copied, run.epoch)
 
     def _set_sequences(self, connection: Connection) -> None:
@@ -559,12 +565,12 @@ class PostgresTarget:
         def auditing(ask: Callable[[Audit], Iterator[Finding]]) -> Callable[[], list[Finding]]:
             def run() -> list[Finding]:
                 with self._connect_to_work() as connection:
-                    audit = Audit(connection, self._schema, self._layout, self._server)
+                    audit = Audit(connection, self._metadata, self._layout, self._server)
                     return list(ask(audit))
 
             return run
 
-        tables = [table.name for table in build(self._layout, self._schema).tables.values()]
+        tables = [table.name for table in self._metadata.tables.values()]
         return [
             self._catalogue,
             auditing(lambda audit: audit.kept_apart()),
@@ -599,7 +605,7 @@ class PostgresTarget:
             if isinstance(error.orig, psycopg.Error):
                 raise session.translate(error.orig) from None
             raise
-        closed = frozenset(key_tables(self._layout))
+        closed = frozenset(one.name for one in key_tables(self._metadata))
         return catalogue.compare(expected, actual, self._server, closed)
 
     def invariants(self, project: Configuration) -> list[tuple[str, Callable[[], Finding | None]]]:
