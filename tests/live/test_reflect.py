@@ -118,6 +118,29 @@ def test_a_model_that_was_written_makes_the_same_catalogue(wide: str, postgres_u
     assert without_validity(differences(catalogues(wide), made)) == []
 
 
+def test_every_keyword_is_a_name(postgres_url: str) -> None:
+    with database(postgres_url) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            words = [
+                str(row[0])
+                for row in connection.execute("SELECT word FROM pg_get_keywords() ORDER BY 1")
+            ]
+            columns = [f'"{word}" int CONSTRAINT "{word}" CHECK ("{word}" > 0)' for word in words]
+            connection.execute("CREATE SCHEMA k")
+            connection.execute(f"CREATE TABLE k.words ({', '.join(columns)})")
+            for word in words:
+                connection.execute(f'CREATE INDEX "{word}" ON k.words ("{word}" DESC)')
+        with session.connect(url, role="source") as source:
+            reflected = reflect.read(source, ["k"], "k")
+            expected = inspect.catalogue(source, "k")
+        execute(url, "DROP SCHEMA k CASCADE", "CREATE SCHEMA k")
+        engine = session.engine(url, role="postgres")
+        run(model.render(reflected.metadata)).create_all(engine, checkfirst=False)
+        engine.dispose()
+        with session.connect(url, role="source") as source:
+            assert inspect.differences(expected, inspect.catalogue(source, "k")) == []
+
+
 def test_what_is_not_valid_is_known(wide: str) -> None:
     tables = read(wide, *SCHEMAS).metadata.tables
     found = {
