@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import CheckConstraint, MetaData, UniqueConstraint
 
 from tests.live.support import database
-from toolkit.errors import UsageError
+from toolkit.errors import Refused, UsageError
 from toolkit.postgres import inspect, model, reflect, session
 
 #: A schema with everything that a table can have: what the tables need, what every supported
@@ -406,6 +406,21 @@ def test_schemas_that_are_not_there_are_all_named(postgres_url: str) -> None:
         assert "there is: empty" in caught.value.details
         with pytest.raises(UsageError, match="'empty' of the source holds no table"):
             read(url, "empty")
+
+
+def test_tables_whose_keys_would_be_equal_are_refused(postgres_url: str) -> None:
+    with database(postgres_url) as url:
+        execute(
+            url,
+            """
+            CREATE SCHEMA sales;
+            CREATE TABLE sales.customer (id int);
+            CREATE TABLE public."sales.customer" (id int);
+            """,
+        )
+        assert set(read(url, "sales").metadata.tables) == {"sales.customer"}
+        with pytest.raises(Refused, match=r"two tables would be called 'sales\.customer'"):
+            read(url, "public", "sales")
 
 
 def test_a_renamed_schema_keeps_its_name_in_the_model(wide: str, postgres_url: str) -> None:
