@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import MetaData
 
 from schemas.bank import seed
-from tests.live.support import DATA, SAMPLES, database, load_sample
+from tests.live.support import DATA, SAMPLES, database, load_sample, regionkit
 from tests.live.test_reflect import execute, read, run
 from toolkit import config, layout, placement
 from toolkit.config import Configuration
@@ -80,3 +80,32 @@ def test_northwind_is_written_as_it_is_read(postgres_url: str) -> None:
     assert reflected.notes == ()
     written = run(model.render(reflected.metadata))
     assert operations(configuration, written) == operations(configuration, reflected.metadata)
+
+
+def test_generate_says_what_it_did_not_find_a_word_for(postgres_url: str, tmp_path: Path) -> None:
+    (tmp_path / "regionkit.toml").write_text(
+        """
+        [root]
+        table = "client"
+        [root.region]
+        column = "country"
+        map = { DE = "eu" }
+        [regions]
+        eu = {}
+        [target.mongo]
+        allow_single_member = true
+        """,
+        encoding="utf-8",
+    )
+    with database(postgres_url) as url:
+        execute(
+            url,
+            "CREATE TABLE client (id int PRIMARY KEY, country text)",
+            "CREATE TABLE note (id int, client_id int REFERENCES client) PARTITION BY HASH (id)",
+            "CREATE TABLE note_0 PARTITION OF note FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+        )
+        result = regionkit("generate", env={"REGIONKIT_SOURCE_URL": url}, cwd=tmp_path)
+    assert result.code == 0, result.err
+    assert (
+        "note: note: partitioned by HASH (id): its 1 partition(s) are carried as one table"
+    ) in result.err
