@@ -160,7 +160,7 @@ CREATE SCHEMA archive;
 CREATE TABLE shop.customer (id int PRIMARY KEY, name text);
 CREATE TABLE shop.product (id int PRIMARY KEY);
 CREATE TABLE shop.sale (
-    id int NOT NULL, day date NOT NULL, shop int NOT NULL, customer_id int, product_id int
+    id int, day date NOT NULL, shop int NOT NULL, customer_id int, product_id int
 ) PARTITION BY RANGE (day);
 CREATE TABLE archive.sale_2023 (
     dropped int, shop int NOT NULL, product_id int, customer_id int, day date NOT NULL,
@@ -218,6 +218,7 @@ def test_a_partitioned_table_is_one_table(postgres_url: str) -> None:
         "sale: partitioned by RANGE (day): its 3 partition(s) are carried as one table",
         "sale: (id, shop, day): unique in every partition, and contains what decides on the "
         "partition: carried as the primary key 'sale_pkey'",
+        "sale: column 'id': every partition has it NOT NULL: it is so in the table",
         "sale: constraint 'sale_2023_customer_id_check': every partition has this check: it is one "
         "of the table",
         "sale: constraint 'sale_2023_customer_id_fkey': every partition has this foreign key: "

@@ -507,6 +507,14 @@ class TableBuilder:
                     f"partition {self._key(self._rows.relations[leaf])!r} is a foreign table: its "
                     "rows are read from another server",
                 )
+        for name in sorted(partitions.required_columns(self._rows, relation.oid)):
+            if table.columns[name].nullable:
+                table.columns[name].nullable = False
+                self._note(
+                    relation,
+                    f"column {name!r}",
+                    "every partition has it NOT NULL: it is so in the table",
+                )
         proven, others = partitions.keys_of_partitions(self._rows, relation.oid)
         taken = NamePool(one.name for one in self._rows.constraints.get(relation.oid, ()))
         for columns in proven:
