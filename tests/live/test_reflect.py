@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import CheckConstraint, MetaData, UniqueConstraint
 
 from tests.live.support import database
-from toolkit.errors import UsageError
+from toolkit.errors import Refused, UsageError
 from toolkit.postgres import inspect, model, reflect, session
 
 #: A schema with everything that a table can have: what the tables need, what every supported
@@ -118,6 +118,29 @@ def test_a_model_that_was_written_makes_the_same_catalogue(wide: str, postgres_u
     assert without_validity(differences(catalogues(wide), made)) == []
 
 
+def test_every_keyword_is_a_name(postgres_url: str) -> None:
+    with database(postgres_url) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            words = [
+                str(row[0])
+                for row in connection.execute("SELECT word FROM pg_get_keywords() ORDER BY 1")
+            ]
+            columns = [f'"{word}" int CONSTRAINT "{word}" CHECK ("{word}" > 0)' for word in words]
+            connection.execute("CREATE SCHEMA k")
+            connection.execute(f"CREATE TABLE k.words ({', '.join(columns)})")
+            for word in words:
+                connection.execute(f'CREATE INDEX "{word}" ON k.words ("{word}" DESC)')
+        with session.connect(url, role="source") as source:
+            reflected = reflect.read(source, ["k"], "k")
+            expected = inspect.catalogue(source, "k")
+        execute(url, "DROP SCHEMA k CASCADE", "CREATE SCHEMA k")
+        engine = session.engine(url, role="postgres")
+        run(model.render(reflected.metadata)).create_all(engine, checkfirst=False)
+        engine.dispose()
+        with session.connect(url, role="source") as source:
+            assert inspect.differences(expected, inspect.catalogue(source, "k")) == []
+
+
 def test_what_is_not_valid_is_known(wide: str) -> None:
     tables = read(wide, *SCHEMAS).metadata.tables
     found = {
@@ -137,7 +160,7 @@ CREATE SCHEMA archive;
 CREATE TABLE shop.customer (id int PRIMARY KEY, name text);
 CREATE TABLE shop.product (id int PRIMARY KEY);
 CREATE TABLE shop.sale (
-    id int NOT NULL, day date NOT NULL, shop int NOT NULL, customer_id int, product_id int
+    id int, day date NOT NULL, shop int NOT NULL, customer_id int, product_id int
 ) PARTITION BY RANGE (day);
 CREATE TABLE archive.sale_2023 (
     dropped int, shop int NOT NULL, product_id int, customer_id int, day date NOT NULL,
@@ -195,6 +218,7 @@ def test_a_partitioned_table_is_one_table(postgres_url: str) -> None:
         "sale: partitioned by RANGE (day): its 3 partition(s) are carried as one table",
         "sale: (id, shop, day): unique in every partition, and contains what decides on the "
         "partition: carried as the primary key 'sale_pkey'",
+        "sale: column 'id': every partition has it NOT NULL: it is so in the table",
         "sale: constraint 'sale_2023_customer_id_check': every partition has this check: it is one "
         "of the table",
         "sale: constraint 'sale_2023_customer_id_fkey': every partition has this foreign key: "
@@ -383,6 +407,21 @@ def test_schemas_that_are_not_there_are_all_named(postgres_url: str) -> None:
         assert "there is: empty" in caught.value.details
         with pytest.raises(UsageError, match="'empty' of the source holds no table"):
             read(url, "empty")
+
+
+def test_tables_whose_keys_would_be_equal_are_refused(postgres_url: str) -> None:
+    with database(postgres_url) as url:
+        execute(
+            url,
+            """
+            CREATE SCHEMA sales;
+            CREATE TABLE sales.customer (id int);
+            CREATE TABLE public."sales.customer" (id int);
+            """,
+        )
+        assert set(read(url, "sales").metadata.tables) == {"sales.customer"}
+        with pytest.raises(Refused, match=r"two tables would be called 'sales\.customer'"):
+            read(url, "public", "sales")
 
 
 def test_a_renamed_schema_keeps_its_name_in_the_model(wide: str, postgres_url: str) -> None:

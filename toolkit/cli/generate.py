@@ -40,6 +40,8 @@ def generate(
     if sql:
         _print_sql(project)
         return
+    for note in project.notes:
+        stderr().print(f"note: {note}", markup=False)
     written: list[dict[str, object]] = []
     for name in backend.names:
         path, new = (_postgres if name == "postgres" else _mongo)(project, message, not check)

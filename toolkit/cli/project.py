@@ -76,6 +76,11 @@ class Project:
             return self.configuration.import_metadata()
         return self.reflected.metadata
 
+    @property
+    def notes(self) -> tuple[reflect.Note, ...]:
+        """What the source has and the logical schema does not say; none where it is imported."""
+        return () if self.configuration.imports_metadata else self.reflected.notes
+
     @cached_property
     def reflected(self) -> Reflected:
         """The logical schema as the source's catalogue has it, and what it cannot say."""

@@ -10,11 +10,21 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.base import PGIdentifierPreparer
 
 from toolkit.extras import MOVING
 
 #: What ``text()`` reads as a bound parameter, or as a colon that was escaped.
 _COLON = re.compile(r"(?<![:\w]):\w|\\:")
+# What PostgreSQL takes for no name without quotes, and SQLAlchemy does not know of.
+# A generated revision imports this module, so that it quotes them too.
+PGIdentifierPreparer.reserved_words |= {
+    "collation",
+    "concurrently",
+    "lateral",
+    "system_user",
+    "tablesample",
+}
 # "named", because the other styles write % twice, which only SQLAlchemy's own execution undoes.
 _PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 

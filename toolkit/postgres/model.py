@@ -327,6 +327,8 @@ def _item(table: str, column: str) -> str:
     if (
         column.isidentifier()
         and not keyword.iskeyword(column)
+        # Python reads identifiers in this form, whatever the file says.
+        and unicodedata.normalize("NFKC", column) == column
         and not column.startswith("_")
         and not hasattr(ReadOnlyColumnCollection, column)
     ):

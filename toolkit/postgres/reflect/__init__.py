@@ -51,6 +51,7 @@ def read(
 
     Raises:
         UsageError: a schema does not exist, or there is no table in any of them.
+        Refused: two tables would have one key, because a name holds a dot.
     """
     with translated(), connection.transaction(force_rollback=True):
         # With an empty search path every name that the server prints is qualified. Rolled back,

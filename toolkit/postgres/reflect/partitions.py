@@ -100,6 +100,26 @@ def foreign_keys_of_partitions(rows: Rows, parent: int) -> list[KeyOfPartitions]
     return sorted(result, key=lambda one: (one.columns, one.target))
 
 
+def required_columns(rows: Rows, parent: int) -> set[str]:
+    """Return the columns that are NOT NULL in every partition."""
+
+    def required(relation: int) -> set[str]:
+        unproven = {
+            number
+            for constraint in rows.constraints.get(relation, ())
+            if constraint.type == "n" and not constraint.validated
+            for number in constraint.columns
+        }
+        return {
+            attribute.name
+            for attribute in rows.attributes[relation]
+            if attribute.not_null and attribute.number not in unproven
+        }
+
+    leaves = rows.leaves(parent)
+    return set.intersection(*map(required, leaves)) if leaves else set()
+
+
 def unique_columns(rows: Rows, relation: int) -> set[frozenset[str]]:
     """Return the sets of columns that a unique index over all rows covers."""
     return {

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, MetaData, Table
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
-from toolkit.errors import sampled
+from toolkit.errors import Refused, sampled
 from toolkit.names import MAX_BYTES, NamePool, shorten
 from toolkit.postgres import ddl
 from toolkit.postgres.reflect import partitions
@@ -72,8 +72,13 @@ class TableBuilder:
         self._tables: dict[int, Table] = {}
 
     def build(self) -> None:
-        """Add every table, then what refers to others."""
+        """Add every table, then what refers to others.
+
+        Raises:
+            Refused: two tables would have one key, because a name holds a dot.
+        """
         found = [relation for relation in self._rows.relations.values() if self._wanted(relation)]
+        self._refuse_equal_keys(found)
         for relation in found:
             self._table(relation)
         for relation in found:
@@ -103,6 +108,19 @@ class TableBuilder:
             self._note(relation, "", "left out: it is a foreign table, its rows live elsewhere")
             return False
         return True
+
+    def _refuse_equal_keys(self, relations: Sequence[Relation]) -> None:
+        known: dict[str, Relation] = {}
+        for relation in relations:
+            # The key of the placement, and SQLAlchemy's own.
+            for key in {self._key(relation), f"{relation.schema}.{relation.name}"}:
+                other = known.setdefault(key, relation)
+                if other is not relation:
+                    raise Refused(
+                        f"two tables would be called {key!r}: {other.name!r} of schema "
+                        f"{other.schema!r} and {relation.name!r} of schema {relation.schema!r}",
+                        hint="rename one of them in the source, without a dot",
+                    )
 
     def _key(self, relation: Relation) -> str:
         if relation.schema == self._default:
@@ -481,6 +499,22 @@ class TableBuilder:
             f"partitioned by {relation.partition_key}: its {len(leaves)} partition(s) are carried "
             "as one table",
         )
+        for leaf in leaves:
+            if self._rows.relations[leaf].kind == "f":
+                self._note(
+                    relation,
+                    "",
+                    f"partition {self._key(self._rows.relations[leaf])!r} is a foreign table: its "
+                    "rows are read from another server",
+                )
+        for name in sorted(partitions.required_columns(self._rows, relation.oid)):
+            if table.columns[name].nullable:
+                table.columns[name].nullable = False
+                self._note(
+                    relation,
+                    f"column {name!r}",
+                    "every partition has it NOT NULL: it is so in the table",
+                )
         proven, others = partitions.keys_of_partitions(self._rows, relation.oid)
         taken = NamePool(one.name for one in self._rows.constraints.get(relation.oid, ()))
         for columns in proven:
