@@ -72,6 +72,8 @@ class Judge:
         self, connection: session.Connection, path: Sequence[str], region: str | None = None
     ) -> None:
         self._connection = connection
+        # The only prepared statement is the one that is judged.
+        connection.prepare_threshold = None
         self._path = ddl.columns(path)
         self._region = region
         self._types: dict[int, str] = {}
@@ -124,9 +126,7 @@ class Judge:
         )
         if self._region is None:
             return Verdict(columns=columns)
-        values = ", ".join(
-            self._value(described.param_type(at)) for at in range(described.nparams)
-        )
+        values = ", ".join(self._value(described.param_type(at)) for at in range(described.nparams))
         execute = f"EXECUTE regionkit({values})" if values else "EXECUTE regionkit"
         row = self._connection.execute(
             f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {execute}".encode()

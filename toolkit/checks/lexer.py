@@ -62,16 +62,17 @@ _TOKEN = re.compile(
     )
   | (?P<number>(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|0[xXoObB][\da-fA-F_]+)
   | (?P<word>[^\W\d][\w$]*)
-  | (?P<symbol>::|:=|=>|\.\.|.)
+  | (?P<symbol>::|:=|=>|\.\.|[-+*/<>=~!@\#%^&|`]{2,}|.)
     """,
     re.X | re.S,
 )
 
 #: Words after which an operand comes: a ``?`` there is a placeholder, and an operator elsewhere.
-_BEFORE_OPERAND = frozenset(
-    "all and any as between by case distinct else from full having if ilike in inner into is join "
-    "key like limit not offset on or over partition returning select set similar some then to "
-    "using values when where with".split()
+_BEFORE_OPERAND = re.compile(
+    "all|and|any|as|between|by|case|distinct|else|from|full|having|i?like|in|inner|into|is|join|"
+    "key|limit|not|offset|on|or|over|returning|select|set|similar|some|then|to|using|values|when|"
+    "where|with",
+    re.I,
 )
 
 
@@ -116,7 +117,7 @@ def _wants_operand(before: Token | None) -> bool:
         return False
     if before.kind is Kind.symbol:
         return before.text not in (")", "]")
-    return before.kind is Kind.word and before.name in _BEFORE_OPERAND
+    return before.kind is Kind.word and _BEFORE_OPERAND.fullmatch(before.text) is not None
 
 
 def split(sql: str) -> list[list[Token]]:

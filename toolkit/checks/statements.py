@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,20 +24,22 @@ HIDDEN = "<insufficient privilege>"
 
 #: Types that PostgreSQL lets stand before a string: ``date '2026-01-01'``. With a parameter, as
 #: ``pg_stat_statements`` writes it, that is a syntax error, and a cast says the same.
-_TYPES_BEFORE_STRINGS = frozenset(
-    "bit boolean bool bytea cidr date float8 inet int4 int8 interval json jsonb numeric time "
-    "timestamp timestamptz timetz uuid xml".split()
+_TYPES_BEFORE_STRINGS = re.compile(
+    "bit|bool|boolean|bytea|cidr|date|float8|inet|int4|int8|interval|json|jsonb|numeric|time|"
+    "timestamp|timestamptz|timetz|uuid|xml",
+    re.I,
 )
-_UNITS = frozenset("year month day hour minute second".split())
+_UNITS = ("year", "month", "day", "hour", "minute", "second")
 
 #: Types whose parentheses hold a length or a precision.
-_TYPES_WITH_LENGTH = frozenset(
-    "bit bpchar char character dec decimal float interval numeric time timestamp timestamptz "
-    "timetz varbit varchar varying".split()
+_TYPES_WITH_LENGTH = re.compile(
+    "bit|bpchar|char|character|dec|decimal|float|interval|numeric|time|timestamp|timestamptz|"
+    "timetz|varbit|varchar|varying",
+    re.I,
 )
 
 #: The first words of statements that PostgreSQL can explain.
-_EXPLAINED = frozenset(("select", "insert", "update", "delete", "merge", "with", "values", "table"))
+_EXPLAINED = ("select", "insert", "update", "delete", "merge", "with", "values", "table")
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,6 @@ class Statement:
         """Whether it reads or writes rows, so that PostgreSQL can plan it."""
         first = next((token for token in self.tokens if token.text != "("), None)
         return first is not None and first.name in _EXPLAINED
-
-    def with_text(self, text: str) -> Statement:
-        """Return the same statement in other words."""
-        return replace(self, text=text, original=None)
 
 
 def read(content: str, suffix: str) -> list[Statement]:
@@ -195,7 +194,7 @@ def _typed(given: Sequence[Token]) -> list[Token]:
         unit = lexer.words(tokens[after + 1 : after + 3])
         if (
             token.kind is Kind.word
-            and token.name in _TYPES_BEFORE_STRINGS
+            and _TYPES_BEFORE_STRINGS.fullmatch(token.text)
             and value is not None
             and value.kind in (Kind.string, Kind.parameter)
             and not (unit and unit[0].name in _UNITS)
@@ -222,7 +221,7 @@ def _literals(given: Sequence[Token]) -> list[Token]:
         elif positional and not _keeps_position(token, words):
             positional = False
         if token.text == "(":
-            lengths.append(bool(words) and words[-1].name in _TYPES_WITH_LENGTH)
+            lengths.append(bool(words and _TYPES_WITH_LENGTH.fullmatch(words[-1].text)))
         elif token.text == ")" and lengths:
             lengths.pop()
         literal = token.kind in (Kind.string, Kind.number)
@@ -256,11 +255,6 @@ def _spaced(given: Sequence[Token]) -> str:
     return "".join(parts)
 
 
-def masked(text: str) -> str:
-    """Return a statement with a question mark for every literal that is left in it."""
-    return lexer.text(
-        [
-            Token(Kind.symbol, "?") if token.kind in (Kind.string, Kind.number) else token
-            for token in lexer.tokens(text)
-        ]
-    )
+def without_values(text: str) -> str:
+    """Return a statement with a parameter for every value that is left in it."""
+    return _spaced(_literals(_typed(lexer.tokens(text))))
