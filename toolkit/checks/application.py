@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from sqlglot import exp
 
 from toolkit.checks import utilities
 from toolkit.checks.application_report import (
@@ -23,13 +25,16 @@ from toolkit.checks.application_report import (
 from toolkit.checks.judge import UNKNOWN_NAMES, Judge, Touch, Verdict
 from toolkit.checks.lexer import tokens
 from toolkit.checks.parsed import Reading, parse, render
-from toolkit.checks.renaming import Names
+from toolkit.checks.renaming import Names, Renamed
 from toolkit.checks.rules import Rules
-from toolkit.checks.statements import HIDDEN, Statement, without_values
+from toolkit.checks.statements import HIDDEN, Statement, spaced, without_values
 from toolkit.layout import Layout
 
 #: A source that cannot tell: a replica locks nothing for a write.
 _NO_ANSWER = ("25006",)
+
+#: SQLSTATE of a privilege that this role lacks.
+_NOT_ALLOWED = "42501"
 
 _PARAMETER = re.compile(r"\$(\d+)")
 
@@ -120,45 +125,80 @@ def _utility(statement: Statement, bench: Bench) -> Judged | None:
     )
 
 
-def _judge(statement: Statement, bench: Bench) -> Judged:
-    text = statement.text
-    before = bench.source.judge(text)
-    renamed = bench.names.rename(text, tree := parse(text))
-    after = bench.verdict(renamed.text)
-    if statement.original is not None and not before.accepted and not after.accepted:
-        # A value of it cannot be a parameter.
-        whole = statement.original
-        first, second = bench.source.judge(whole), parse(whole)
-        again = bench.names.rename(whole, second)
-        on_layout = bench.verdict(again.text)
-        if first.accepted or on_layout.accepted:
-            text, before, after, renamed, tree = whole, first, on_layout, again, second
+@dataclass(frozen=True)
+class _Asked:
+    """A statement in one spelling, and what the servers say of it.
+
+    Attributes:
+        text: of the statement, for the source.
+        tree: of the same text; ``None`` where it could not be parsed.
+        renamed: for the layout.
+        before: what the source says.
+        after: what the layout says.
+    """
+
+    text: str
+    tree: exp.Expr | None
+    renamed: Renamed
+    before: Verdict
+    after: Verdict
+
+    @property
+    def accepted(self) -> bool:
+        return self.before.accepted or self.after.accepted
+
+
+def _ask(text: str, bench: Bench) -> _Asked:
+    text = spaced(text)
+    tree = parse(text)
+    renamed = bench.names.rename(text, tree)
     if tree is not None and renamed.text != text:
         tree = parse(renamed.text)
-    problems = [*_called_otherwise(renamed.tables), *_refusals(before, after)]
+    return _Asked(text, tree, renamed, bench.source.judge(text), bench.verdict(renamed.text))
+
+
+def _judge(statement: Statement, bench: Bench) -> Judged:
+    asked = _ask(statement.text, bench)
+    values = False
+    if statement.original is not None and not asked.accepted:
+        # A value of it cannot be a parameter.
+        again = _ask(statement.original, bench)
+        if again.accepted:
+            asked, values = again, True
+    before, after, tree = asked.before, asked.after, asked.tree
+    problems = [*_called_otherwise(asked.renamed.tables), *_refusals(before, after)]
     unknown = ""
-    if not before.accepted and not after.accepted and before.sqlstate not in _NO_ANSWER:
+    if _NOT_ALLOWED in (before.sqlstate, after.sqlstate):
+        refusal = after if after.sqlstate == _NOT_ALLOWED else before
+        unknown, problems = f"this role may not plan it: {refusal.message}", problems[:0]
+    elif not asked.accepted and before.sqlstate not in _NO_ANSWER:
         unknown = f"the source refuses it too: {before.message} ({before.sqlstate})"
     everywhere = _everywhere(after.touched, bench)
-    touches = bool(everywhere) or any(touch.name in _parts(bench) for touch in after.touched)
+    parts = _parts(bench)
+    touches = any(touch.name in parts for touch in after.touched)
     forms: list[Form] = []
-    if tree is None:
-        unknown = unknown or "it could not be parsed: only what the server says of it is known"
+    if unknown:
+        pass
+    elif tree is None:
+        unknown = "it could not be parsed: only what the server says of it is known"
         problems += _unparsed(everywhere)
     else:
         reading = Reading(tree, bench.layout, bench.schema)
         touches = touches or any(use.regional for use in reading.uses)
-        rules = Rules(reading, _highest(renamed.text), everywhere)
-        if not unknown:
-            rules.apply()
-            if after.accepted and before.accepted and before.columns != after.columns:
-                rules.more_columns(
-                    (name for name, _ in before.columns), (name for name, _ in after.columns)
-                )
-            own = {problem.code for problem in rules.problems}
-            problems = [one for one in problems if one.code not in own] + rules.problems
-            problems += _through_views(everywhere, reading, rules)
-        forms = _forms(problems, rules, bench)
+        rules = Rules(reading, _highest(asked.renamed.text), everywhere)
+        given = render(tree)
+        rules.apply()
+        if after.accepted and before.accepted and before.columns != after.columns:
+            rules.more_columns(
+                [name for name, _ in before.columns], [name for name, _ in after.columns]
+            )
+        own = {problem.code for problem in rules.problems}
+        problems = [one for one in problems if one.code not in own] + rules.problems
+        problems += _through_views(everywhere, reading, rules)
+        for form in _forms(problems, rules, bench):
+            if form.statement != given or asked.renamed.tables:
+                shown = without_values(form.statement) if values else form.statement
+                forms.append(replace(form, statement=shown))
     return Judged(
         statement.id,
         statement.text,
@@ -230,12 +270,12 @@ def _forms(problems: Sequence[Problem], rules: Rules, bench: Bench) -> list[Form
     if rules.instead is not None:
         form, added = rules.instead
     elif rules.mended:
-        form, added = render(rules.reading.tree), rules.mender.added
+        form, added = rules.mender.form()
     else:
         return []
     if not bench.verdict(form).accepted:
         return []
-    return [Form(without_values(form), dict(added))]
+    return [Form(form, dict(added))]
 
 
 def _highest(text: str) -> int:

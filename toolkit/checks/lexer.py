@@ -120,6 +120,10 @@ def _wants_operand(before: Token | None) -> bool:
     return before.kind is Kind.word and _BEFORE_OPERAND.fullmatch(before.text) is not None
 
 
+#: How ``pg_stat_statements`` writes that a list goes on.
+_MORE = "/*, ... */"
+
+
 def split(sql: str) -> list[list[Token]]:
     """Return the statements of a script: what semicolons part, without gaps at either end."""
     statements: list[list[Token]] = [[]]
@@ -137,6 +141,10 @@ def without_comments(statement: Sequence[Token]) -> list[Token]:
     for token in statement:
         if token.kind is not Kind.gap:
             tidy.append(token)
+        elif token.text == _MORE and tidy:
+            # ``in ($1 /*, ... */)``: so pg_stat_statements shortens a list from PostgreSQL 18 on.
+            last = next(one for one in reversed(tidy) if one.kind is not Kind.gap)
+            tidy += [Token(Kind.symbol, ","), Token(Kind.gap, " "), last]
         elif tidy and tidy[-1].kind is not Kind.gap:
             tidy.append(Token(Kind.gap, " "))
     while tidy and tidy[-1].kind is Kind.gap:

@@ -52,6 +52,25 @@ class Mender:
             return self.parameter(f"text[], the regions of these clients, from {self.layout.link}")
         return self.parameter(f"the client's region: {region_lookup(self.layout)}")
 
+    def form(self) -> tuple[str, dict[str, str]]:
+        """Return the statement as it is now, and what its parameters are that the old one has not.
+
+        PostgreSQL wants every parameter from the first to the last: where one has gone, those
+        after it move up.
+        """
+        parameters = list(self.reading.tree.find_all(exp.Parameter))
+        used = sorted({int(one.name) for one in parameters})
+        place = {number: at for at, number in enumerate(used, start=1)}
+        meanings = {}
+        for one in parameters:
+            number = int(one.name)
+            one.set("this", exp.Literal.number(place[number]))
+            if f"${number}" in self.added:
+                meanings[f"${place[number]}"] = self.added[f"${number}"]
+            elif place[number] != number:
+                meanings[f"${place[number]}"] = f"was ${number}"
+        return render(self.reading.tree), meanings
+
     # Regions as values ---------------------------------------------------------------------
 
     def region_of(self, reference: ForeignKey, values: Mapping[str, exp.Expr]) -> exp.Expr:
@@ -130,19 +149,18 @@ class Mender:
             raise NoForm
         parent = use.node.parent
         if isinstance(parent, exp.Join) and parent.args.get("on") is not None:
-            parent.set("on", exp.and_(parent.args["on"], added, copy=False, dialect="postgres"))
+            parent.set("on", _both(parent.args["on"], added))
             return
         if isinstance(parent, exp.Join) and parent.args.get("side"):
             raise NoForm
         if isinstance(use.query, exp.Merge):
-            on = use.query.args["on"]
-            use.query.set("on", exp.and_(on, added, copy=False, dialect="postgres"))
+            use.query.set("on", _both(use.query.args["on"], added))
             return
         where = use.query.args.get("where")
         if where is None:
             use.query.set("where", exp.Where(this=added))
         else:
-            where.set("this", exp.and_(where.this, added, copy=False, dialect="postgres"))
+            where.set("this", _both(where.this, added))
 
     # Columns -------------------------------------------------------------------------------
 
@@ -162,7 +180,8 @@ class Mender:
             joins = tree.args.get("joins") or []
             if any(join.args.get("using") or join.args.get("method") for join in joins):
                 raise NoForm
-            if len(own) != 1 + len(joins):
+            bare = any(isinstance(one, exp.Star) for one in tree.expressions)
+            if bare and len(own) != 1 + len(joins):
                 raise NoForm
             tree.set("expressions", self._expanded(tree.expressions, own))
         else:
@@ -216,6 +235,10 @@ def region_lookup(layout: Layout) -> str:
         f"SELECT {quoted(layout.region_column)} FROM {quoted(layout.link)} WHERE {columns} "
         "FOR KEY SHARE"
     )
+
+
+def _both(one: exp.Expr, other: exp.Expr) -> exp.Expr:
+    return exp.And(this=exp.Paren(this=one) if isinstance(one, exp.Or) else one, expression=other)
 
 
 def _free(name: str, taken: set[str]) -> str:

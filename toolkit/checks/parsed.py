@@ -140,7 +140,7 @@ class Reading:
         self._parts = {
             part: key for key, table in layout.regional.items() for part in table.parts.values()
         }
-        self._ctes = {named(cte.args["alias"].this) for cte in tree.find_all(exp.CTE)}
+        self._ctes = {named(cte.args["alias"].this): cte.this for cte in tree.find_all(exp.CTE)}
         self.uses: list[Use] = []
         self.partitions: dict[str, str] = {}
         self.links = False
@@ -185,23 +185,68 @@ class Reading:
 
     def use_of(self, column: exp.Column) -> Use | None:
         """Return the table that a column belongs to, as far as its name and place tell."""
+        found = self.resolve(column)
+        return None if found is None else found[0]
+
+    def resolve(self, column: exp.Column) -> tuple[Use, str] | None:
+        """Return the table that a column belongs to, and what it is called there.
+
+        A column of a subquery is followed to the table that it comes from.
+        """
         qualifier, name = named(column.args.get("table")), named(column.this)
         query = column.find_ancestor(*_QUERIES)
         while query is not None:
-            near = [use for use in self.uses if use.query is query]
-            for use in near:
-                if qualifier == use.alias if qualifier else self.has_column(use, name):
-                    return use
+            for use in self.uses:
+                if use.query is query and (
+                    qualifier == use.alias if qualifier else self.has_column(use, name)
+                ):
+                    return use, name
+            for alias, inner in self._derived(query):
+                if qualifier in ("", alias):
+                    found = self._projected(inner, name)
+                    if found is not None or qualifier:
+                        return found
             query = query.find_ancestor(*_QUERIES)
+        return None
+
+    def _derived(self, query: exp.Expr) -> Iterator[tuple[str, exp.Expr]]:
+        """Yield the subqueries that a query selects from, each with its name there."""
+        for subquery in query.find_all(exp.Subquery):
+            if subquery.alias and subquery.find_ancestor(*_QUERIES) is query:
+                yield named(subquery.args["alias"].this), subquery.this
+        for table in query.find_all(exp.Table):
+            name = named(table.this)
+            if (
+                name in self._ctes
+                and table.args.get("db") is None
+                and table.find_ancestor(*_QUERIES) is query
+            ):
+                alias = table.args.get("alias")
+                yield (name if alias is None else named(alias.this)), self._ctes[name]
+
+    def _projected(self, inner: exp.Expr, name: str) -> tuple[Use, str] | None:
+        """Return where a column of a subquery comes from, if it is no more than passed on."""
+        if not isinstance(inner, exp.Select) or any(
+            inner.args.get(part) for part in ("limit", "offset", "distinct", "group", "windows")
+        ):
+            return None
+        for one in inner.expressions:
+            if isinstance(one, exp.Star):
+                uses = [use for use in self.uses if use.query is inner]
+                has = [use for use in uses if self.has_column(use, name)]
+                return (has[0], name) if len(has) == 1 else None
+            column = one.this if isinstance(one, exp.Alias) else one
+            called = one.args["alias"] if isinstance(one, exp.Alias) else column.args.get("this")
+            if isinstance(column, exp.Column) and named(called) == name:
+                return self.resolve(column)
         return None
 
     def regional_columns(self, name: str) -> Iterator[tuple[exp.Column, Use]]:
         """Yield the columns of that name that belong to a regional table."""
         for column in list(self.tree.find_all(exp.Column)):
-            if named(column.this) == name:
-                use = self.use_of(column)
-                if use is not None and use.regional:
-                    yield column, use
+            found = self.resolve(column)
+            if found is not None and found[1] == name and found[0].regional:
+                yield column, found[0]
 
     # Conditions ----------------------------------------------------------------------------
 
@@ -223,13 +268,37 @@ class Reading:
         found = []
         for one, other in self.equalities():
             for side, value in ((one, other), (other, one)):
-                column = _bare(side)
-                if not isinstance(column, exp.Column) or value.find(exp.Column, exp.Select):
+                look = self._lookup(side, value)
+                if look is not None and look.column in self._keys_of(look.use):
+                    found.append(look)
+        return found
+
+    def _lookup(self, side: exp.Expr, value: exp.Expr) -> Lookup | None:
+        """Return the column of a regional table that is compared with a value."""
+        column = _bare(side)
+        if not isinstance(column, exp.Column) or value.find(exp.Column, exp.Select):
+            return None
+        found = self.resolve(column)
+        if found is None or not found[0].regional:
+            return None
+        return Lookup(*found, isinstance(value, exp.Any))
+
+    def scattered(self) -> set[Use]:
+        """Return the tables that are looked up by keys whose rows any region may hold.
+
+        By a foreign reference, to which rows of every client may lead; or by one of several keys.
+        """
+        found = set()
+        for atom in self.tree.find_all(exp.EQ, exp.In):
+            value = atom.expression if isinstance(atom, exp.EQ) else exp.Any()
+            for side, other in ((atom.this, value), (value, atom.this)):
+                look = self._lookup(side, other)
+                if look is None:
                     continue
-                use = self.use_of(column)
-                if use is not None and use.regional and named(column.this) in self._keys_of(use):
-                    many = isinstance(value, exp.Any)
-                    found.append(Lookup(use, named(column.this), many))
+                placed = self.layout.placement[look.use.key]
+                led = {name for one in placed.foreign_references for name in one.columns}
+                if look.column in led | self._keys_of(look.use):
+                    found.add(look.use)
         return found
 
     def _keys_of(self, use: Use) -> set[str]:
@@ -247,9 +316,9 @@ class Reading:
         for one, other in self.equalities():
             left, right = _bare(one), _bare(other)
             if isinstance(left, exp.Column) and isinstance(right, exp.Column):
-                found += self._edge(
-                    self.use_of(left), named(left.this), self.use_of(right), named(right.this)
-                )
+                one_end, other_end = self.resolve(left), self.resolve(right)
+                if one_end is not None and other_end is not None:
+                    found += self._edge(*one_end, *other_end)
         for join in self.tree.find_all(exp.Join):
             joined = next((use for use in self.uses if use.node is join.this), None)
             for column in map(named, join.args.get("using") or ()):
@@ -258,12 +327,8 @@ class Reading:
                         found += self._edge(use, column, joined, column)
         return found
 
-    def _edge(
-        self, left: Use | None, left_column: str, right: Use | None, right_column: str
-    ) -> Iterator[Edge]:
-        if left is None or right is None or left is right:
-            return
-        if not (left.regional and right.regional):
+    def _edge(self, left: Use, left_column: str, right: Use, right_column: str) -> Iterator[Edge]:
+        if left is right or not (left.regional and right.regional):
             return
         for use, column, other, target in (
             (left, left_column, right, right_column),

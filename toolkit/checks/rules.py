@@ -47,7 +47,7 @@ class Rules:
         """Note the problems of the statement, and mend it."""
         # What the statement asks by itself, before conditions are added to it.
         lookups, edges = self.reading.lookups(), self.reading.edges()
-        named_region = self.reading.names_region()
+        named_region, scattered = self.reading.names_region(), self.reading.scattered()
         self._region_in_where()
         self._row_addresses()
         self._only()
@@ -62,14 +62,14 @@ class Rules:
         groups = Groups(self.reading, lookups, named_region)
         for edge in edges:
             groups.join(edge.left, edge.right, edge.reference)
-        self._regions(groups)
+        self._regions(groups, scattered)
         for use in list(self.reading.uses):
             if use.verb is Verb.delete:
                 self._delete(use)
 
-    def more_columns(self, before: Iterable[str], after: Iterable[str]) -> None:
+    def more_columns(self, before: Collection[str], after: Iterable[str]) -> None:
         """Note that the statement returns more columns than it did, and name the old ones."""
-        added = [name for name in after if name not in set(before)]
+        added = [name for name in after if name not in before]
         what = f"returns the column(s) {', '.join(added)} too" if added else "returns other columns"
         self._note(Code.more_columns, "", what)
         self._try(self.mender.expand_stars)
@@ -104,7 +104,7 @@ class Rules:
                 columns = source_columns(table)
         missing = self._missing(use, columns)
         self._uniqueness(use, columns, rows)
-        self._conflict(use, insert)
+        self._conflict(use, insert, columns)
         if not missing:
             return
         what = "no partition would be found for the row (23514)"
@@ -251,14 +251,17 @@ class Rules:
                     "region only: the same value in another region is not refused",
                 )
 
-    def _conflict(self, use: Use, insert: exp.Insert) -> None:
+    def _conflict(self, use: Use, insert: exp.Insert, columns: Collection[str]) -> None:
         conflict = insert.args.get("conflict")
         if conflict is None or not use.regional:
             return
         uniques = self.layout.regional[use.key].uniques
         apart = [
-            unique for unique in uniques if unique.scope in (Scope.key_table, Scope.generated)
-        ] + [unique for unique in uniques if unique.scope is Scope.region]
+            unique
+            for unique in uniques
+            if unique.scope in (Scope.key_table, Scope.region)
+            or (unique.scope is Scope.generated and set(unique.columns) <= set(columns))
+        ]
         keys = [named(_bare_key(key)) for key in conflict.args.get("conflict_keys") or ()]
         constraint = conflict.args.get("constraint")
         if keys and self.region not in keys:
@@ -316,7 +319,8 @@ class Rules:
                 f"sets {', '.join(key)} of {use.key}, which its link holds too: the foreign key "
                 "refuses it (23503); set it in the link, and the rows follow",
             )
-            self.mended = False
+            self._rekey(assigned)
+            return
         if use.regional:
             self._uniqueness(use, assigned, None)
         for reference, role in placed.roles.items():
@@ -359,21 +363,41 @@ class Rules:
         )
 
     def _move(self) -> None:
-        layout = self.layout
-        columns = list(layout.link_columns.values())
-        found = {"$1": "the region that the client moves to"}
-        conditions = []
-        for number, column in enumerate(columns, start=2):
-            found[f"${number}"] = f"the client: {layout.link}.{column}"
-            conditions.append(f"{quoted(column)} = ${number}")
+        """Move the client instead."""
+        self._update_link({self.region: "the region that the client moves to"})
+
+    def _rekey(self, assigned: Mapping[str, exp.Expr | None]) -> None:
+        """Give the client its new key in the link instead."""
+        if set(assigned) <= set(self.layout.link_columns):
+            columns = [self.layout.link_columns[column] for column in assigned]
+            self._update_link({column: f"the new {column}" for column in columns})
+        else:
+            self.mended = False
+
+    def _update_link(self, values: Mapping[str, str]) -> None:
+        """Update the link instead, by parameters of other meanings."""
+        link = self.layout.link
+        keys = {
+            column: f"the client: {link}.{column}" for column in self.layout.link_columns.values()
+        }
+        numbers = iter(range(1, len(values) + len(keys) + 1))
+        sets = ", ".join(f"{quoted(column)} = ${next(numbers)}" for column in values)
+        where = " AND ".join(f"{quoted(column)} = ${next(numbers)}" for column in keys)
+        meanings = [*values.values(), *keys.values()]
         self.instead = (
-            f"UPDATE {quoted(layout.link)} SET {quoted(self.region)} = $1 "
-            f"WHERE {' AND '.join(conditions)}",
-            found,
+            f"UPDATE {quoted(link)} SET {sets} WHERE {where}",
+            {f"${number}": meaning for number, meaning in enumerate(meanings, start=1)},
         )
 
     def _merge(self, use: Use) -> None:
         merge = use.query
+        if use.key in self._everywhere and use not in self.reading.names_region():
+            self._note(
+                Code.join_without_region,
+                use.key,
+                f"looks for each row of {use.key} in every region: give the rows that are merged "
+                f"their {self.region}, and compare it too",
+            )
         for when in merge.args["whens"].expressions:
             then = when.args.get("then")
             if isinstance(then, exp.Update):
@@ -425,7 +449,7 @@ class Rules:
         )
         delete = use.query
         if delete is not self.reading.tree or any(
-            delete.args.get(name) is not None for name in ("returning", "with_", "using")
+            delete.args.get(name) for name in ("returning", "with_", "using")
         ):
             self.mended = False
             return
@@ -443,12 +467,20 @@ class Rules:
 
     # Regions -------------------------------------------------------------------------------
 
-    def _regions(self, groups: Groups) -> None:
+    def _regions(self, groups: Groups, scattered: Collection[Use]) -> None:
         """Name the region of every table whose rows belong to a client that is known."""
         wide = {use for use in self.reading.uses if use.key in self._everywhere and use.regional}
         joins: list[Use] = []
         lookups: list[Use] = []
         mends: list[tuple[Use, str]] = []
+        for use in scattered:
+            if use in wide and use not in groups.named and not groups.anchored(use):
+                self._note(
+                    Code.every_region,
+                    use.key,
+                    f"asks every region for the rows of {use.key}, and has to: rows of any client "
+                    "may have this key",
+                )
         for group in groups.all():
             unnamed = [use for use in group.uses if use not in groups.named]
             for use in unnamed:
@@ -631,6 +663,10 @@ class Groups:
             one.referred, one.target = other.referred, other.target
         for use in other.uses:
             self._group[use] = one
+
+    def anchored(self, use: Use) -> bool:
+        """Return whether the statement says which client the rows of a table belong to."""
+        return self._group[use].anchored
 
     def all(self) -> Iterator[Group]:
         """Yield each group once."""

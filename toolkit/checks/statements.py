@@ -119,10 +119,9 @@ def statement(
     """Return a statement in the form that everything else here works with."""
     original = _placeholders(lexer.without_comments(given))
     parameterised = _literals(_typed(original))
-    text = _spaced(parameterised)
-    same = len(parameterised) == len(original) and lexer.text(original) == lexer.text(parameterised)
+    text, whole = lexer.text(parameterised), lexer.text(original)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Statement(queryid or digest, text, calls, None if same else _spaced(original))
+    return Statement(queryid or digest, text, calls, None if whole == text else whole)
 
 
 def _csv(content: str) -> list[dict[str, str]]:
@@ -242,19 +241,21 @@ def _keeps_position(token: Token, words: Sequence[Token]) -> bool:
     return token.kind is Kind.gap or token.text == "," or token.name in ("asc", "desc")
 
 
-def _spaced(given: Sequence[Token]) -> str:
-    """Return the text with a space after each parameter that a comma follows.
+def spaced(text: str) -> str:
+    """Return a statement with a space after each parameter.
 
     ``$1,$2`` is two parameters to PostgreSQL, and the beginning of a string to sqlglot.
     """
     parts: list[str] = []
-    for token in given:
-        if parts and token.kind is not Kind.gap and parts[-1].startswith("$") and token.text == ",":
+    after_parameter = False
+    for token in lexer.tokens(text):
+        if after_parameter and token.kind is not Kind.gap:
             parts.append(" ")
         parts.append(token.text)
+        after_parameter = token.kind is Kind.parameter
     return "".join(parts)
 
 
 def without_values(text: str) -> str:
     """Return a statement with a parameter for every value that is left in it."""
-    return _spaced(_literals(_typed(lexer.tokens(text))))
+    return lexer.text(_literals(_typed(lexer.tokens(text))))

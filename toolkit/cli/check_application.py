@@ -19,7 +19,8 @@ from toolkit.checks.statements import Statement
 from toolkit.cli import backends
 from toolkit.cli.output import Output, OutputOption, print_json, stderr, stdout
 from toolkit.cli.project import ConfigOption, Project, QuietOption, open_project
-from toolkit.errors import UsageError
+from toolkit.errors import Refused, UsageError, sampled
+from toolkit.layout import Layout
 from toolkit.postgres import session
 
 #: Characters of a statement that the text shows; the JSON document has all of it.
@@ -100,6 +101,7 @@ def _bench(project: Project, source: session.Connection) -> Iterator[Bench]:
     region = decisions.topology.codes[0]
     url = project.url("postgres")
     with session.connect(url, role="postgres") as target:
+        _require_privileges(target, now.target, decisions)
         members = _extensions(target)
         own = frozenset(name for schema, name in members if schema in schemas)
         path = (now.target, *dict.fromkeys(one for one, _ in members if one not in schemas))
@@ -111,6 +113,32 @@ def _bench(project: Project, source: session.Connection) -> Iterator[Bench]:
             Judge(target, path, region),
             Judge(target, (*path, *schemas), region) if own else None,
             own,
+        )
+
+
+def _require_privileges(connection: session.Connection, schema: str, decisions: Layout) -> None:
+    """Refuse a role for which the server would not plan what the application does.
+
+    Raises:
+        Refused: it lacks a privilege; each is named.
+    """
+    tables = [decisions.name(key) for key in (*decisions.regional, *decisions.shared)]
+    rows = connection.execute(
+        """
+        SELECT c.relname, string_agg(p, ', ')
+        FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
+        WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
+          AND c.relname = ANY(%s) AND NOT has_table_privilege(c.oid, p)
+        GROUP BY 1 ORDER BY 1
+        """,
+        (schema, [*tables, decisions.link]),
+    ).fetchall()
+    if rows:
+        raise Refused(
+            f"role {connection.info.user!r} lacks privileges on {len(rows)} table(s) of "
+            f"{schema!r}: the server plans only what a role may do",
+            details=sampled([f"{table}: {lacks}" for table, lacks in rows]),
+            hint=f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO ...",
         )
 
 
@@ -176,8 +204,8 @@ def _lines(one: Judged) -> Iterator[str]:
             yield f"      {name}: {meaning}"
         if form.note:
             yield f"      {form.note}"
-    if not one.forms:
-        yield "    works: nothing that could be written for it mechanically"
+    if not one.forms and one.severity is Severity.fail:
+        yield "    works: to be written by hand, see docs/check-application.md"
 
 
 def _head(one: Judged) -> str:
