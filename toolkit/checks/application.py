@@ -267,15 +267,12 @@ def _forms(problems: Sequence[Problem], rules: Rules, bench: Bench) -> list[Form
     """Return the mended statement, if there is something to mend and the server accepts it."""
     if not problems:
         return []
-    if rules.instead is not None:
-        form, added = rules.instead
-    elif rules.mended:
-        form, added = rules.mender.form()
-    else:
-        return []
-    if not bench.verdict(form).accepted:
-        return []
-    return [Form(form, dict(added))]
+    form = rules.instead
+    if form is None:
+        if not rules.mended:
+            return []
+        form = Form(*rules.mender.form())
+    return [form] if bench.verdict(form.statement).accepted else []
 
 
 def _highest(text: str) -> int:

@@ -6,15 +6,31 @@ statement can have several problems: the form that comes out has none of them le
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from sqlglot import exp
 
-from toolkit.checks.application_report import Code, Problem
+from toolkit.checks.application_report import Code, Form, Problem
+from toolkit.checks.groups import Group, Groups
 from toolkit.checks.mending import Mender, NoForm, expression, identifier, source_columns
 from toolkit.checks.parsed import Lookup, Reading, Use, Verb, named, quoted, render
+from toolkit.checks.trees import (
+    assignments,
+    is_default,
+    key_column,
+    listed_columns,
+    rows_of,
+    set_columns,
+    updates_on_conflict,
+    value_of,
+    write_rows,
+)
+from toolkit.extras import MOVING
 from toolkit.layout import Scope, Unique, is_generated
 from toolkit.placement import ForeignKey, Role, owner_columns
+
+#: What a move takes beside its statement (docs/layout-tables.md).
+_MOVE = f"in one transaction, after: SET CONSTRAINTS ALL DEFERRED; SET LOCAL {MOVING} = 'on'"
 
 
 class Rules:
@@ -29,7 +45,7 @@ class Rules:
         problems: what is not as it was.
         mender: holds the tree that works, unless ``mended`` is false.
         mended: whether every problem was mended.
-        instead: a statement that takes the place of this one, where no mending helps.
+        instead: what takes the place of the statement, where no mending helps.
     """
 
     def __init__(self, reading: Reading, parameters: int, everywhere: Collection[str]) -> None:
@@ -39,7 +55,7 @@ class Rules:
         self.problems: list[Problem] = []
         self.mender = Mender(reading, parameters)
         self.mended = True
-        self.instead: tuple[str, Mapping[str, str]] | None = None
+        self.instead: Form | None = None
         self._everywhere = everywhere
         self._parameters = parameters
 
@@ -92,8 +108,8 @@ class Rules:
     def _insert(self, use: Use, insert: exp.Insert) -> None:
         table = self.layout.table(use.key)
         body = insert.args.get("expression")
-        rows = _rows(body)
-        listed = _listed(insert)
+        rows = rows_of(body)
+        listed = listed_columns(insert)
         columns = listed
         if columns is None:
             widths = {len(row) for row in rows} if rows is not None else set()
@@ -148,13 +164,13 @@ class Rules:
         for row in rows:
             values = {
                 name: value
-                for name, value in zip(columns, map(_value, row), strict=True)
-                if not _is_default(value)
+                for name, value in zip(columns, map(value_of, row), strict=True)
+                if not is_default(value)
             }
             more = [self._extra(use, name, values) for name in missing]
-            _extend(row, more)
-        _write_rows(insert, rows)
-        _set_columns(insert, [*columns, *missing])
+            row.extend(more)
+        write_rows(insert, rows)
+        set_columns(insert, [*columns, *missing])
 
     def _extra(self, use: Use, name: str, values: dict[str, exp.Expr]) -> exp.Expr:
         """Return the value of one column that the layout's table has more."""
@@ -193,8 +209,8 @@ class Rules:
             raise NoForm  # Of an upsert, whether there is a link depends on whether there is a row.
         values = {
             name: value
-            for name, value in zip(columns, map(_value, rows[0]), strict=True)
-            if not _is_default(value)
+            for name, value in zip(columns, map(value_of, rows[0]), strict=True)
+            if not is_default(value)
         }
         table = layout.table(use.key)
         keys = []
@@ -231,7 +247,7 @@ class Rules:
         )
 
     def _replace(self, sql: str) -> None:
-        self.instead = (sql, self.mender.added)
+        self.instead = Form(sql, self.mender.added)
 
     def _uniqueness(
         self, use: Use, columns: Collection[str], rows: list[list[exp.Expr]] | None
@@ -262,7 +278,7 @@ class Rules:
             if unique.scope in (Scope.key_table, Scope.region)
             or (unique.scope is Scope.generated and set(unique.columns) <= set(columns))
         ]
-        keys = [named(_bare_key(key)) for key in conflict.args.get("conflict_keys") or ()]
+        keys = [named(key_column(key)) for key in conflict.args.get("conflict_keys") or ()]
         constraint = conflict.args.get("constraint")
         if keys and self.region not in keys:
             self._note(
@@ -290,7 +306,7 @@ class Rules:
                 f"on conflict do nothing sees the rows of one region only: {names} of another "
                 "region is an error (23505), or is not refused where its uniqueness was given up",
             )
-        if _updates(conflict):
+        if updates_on_conflict(conflict):
             self._assign(use, conflict)
 
     # Updates -------------------------------------------------------------------------------
@@ -298,7 +314,7 @@ class Rules:
     def _assign(self, use: Use, update: exp.Expr) -> None:
         """Look at the columns that an update, or an upsert, sets."""
         layout = self.layout
-        assigned = _assignments(update)
+        assigned = assignments(update)
         upsert = isinstance(update, exp.OnConflict)
         placed = layout.placement[use.key]
         if use.regional and self.region in assigned and not upsert:
@@ -351,7 +367,7 @@ class Rules:
             values = {}
             for column in reference.columns:
                 given = assigned.get(column)
-                if given is None or _is_default(given):
+                if given is None or is_default(given):
                     raise NoForm
                 values[column] = given
             if all(isinstance(given, exp.Null) for given in values.values()):
@@ -384,9 +400,10 @@ class Rules:
         sets = ", ".join(f"{quoted(column)} = ${next(numbers)}" for column in values)
         where = " AND ".join(f"{quoted(column)} = ${next(numbers)}" for column in keys)
         meanings = [*values.values(), *keys.values()]
-        self.instead = (
+        self.instead = Form(
             f"UPDATE {quoted(link)} SET {sets} WHERE {where}",
             {f"${number}": meaning for number, meaning in enumerate(meanings, start=1)},
+            _MOVE,
         )
 
     def _merge(self, use: Use) -> None:
@@ -613,137 +630,6 @@ class Rules:
             self.mended = False
 
 
-class Group:
-    """Tables of a statement whose rows belong to one client.
-
-    Attributes:
-        uses: the tables.
-        anchored: whether the statement says which client, by a key.
-        many: whether it may say several.
-        target: the table that ``referred`` leads to.
-        referred: the table, and its foreign key, that leads here from another client's row.
-    """
-
-    def __init__(self, use: Use) -> None:
-        self.uses = [use]
-        self.anchored = False
-        self.many = False
-        self.target = use
-        self.referred: tuple[Use, ForeignKey] | None = None
-
-
-class Groups:
-    """The groups of a statement.
-
-    Args:
-        reading: of the statement.
-        lookups: the keys that it gives as values.
-        named: the tables whose region it names.
-    """
-
-    def __init__(self, reading: Reading, lookups: Iterable[Lookup], named: Collection[Use]) -> None:
-        self.named = named
-        self._group = {use: Group(use) for use in reading.uses if use.regional}
-        for look in lookups:
-            group = self._group[look.use]
-            group.anchored, group.many = True, group.many or look.many
-
-    def join(self, left: Use, right: Use, reference: ForeignKey | None) -> None:
-        """Note that two tables are joined; see ``Edge``."""
-        one, other = self._group[left], self._group[right]
-        if reference is not None:
-            if one is not other and other.referred is None:
-                other.referred, other.target = (left, reference), right
-            return
-        if one is other:
-            return
-        one.uses += other.uses
-        one.anchored, one.many = one.anchored or other.anchored, one.many or other.many
-        if one.referred is None:
-            one.referred, one.target = other.referred, other.target
-        for use in other.uses:
-            self._group[use] = one
-
-    def anchored(self, use: Use) -> bool:
-        """Return whether the statement says which client the rows of a table belong to."""
-        return self._group[use].anchored
-
-    def all(self) -> Iterator[Group]:
-        """Yield each group once."""
-        yield from dict.fromkeys(self._group.values())
-
-
-def _rows(body: exp.Expr | None) -> list[list[exp.Expr]] | None:
-    """Return the rows that an insert writes; of a select, its columns as one row."""
-    if isinstance(body, exp.Values):
-        return [
-            list(one.expressions) if isinstance(one, exp.Tuple) else [getattr(one, "this", one)]
-            for one in body.expressions
-        ]
-    if (
-        isinstance(body, exp.Select)
-        and not body.args.get("group")
-        and not body.args.get("distinct")
-    ):
-        return [list(body.expressions)]
-    if body is None:
-        return [[]]  # default values
-    return None
-
-
-def _write_rows(insert: exp.Insert, rows: list[list[exp.Expr]]) -> None:
-    body = insert.args.get("expression")
-    if isinstance(body, exp.Select):
-        body.set("expressions", rows[0])
-    else:
-        insert.set("default", False)
-        insert.set(
-            "expression", exp.Values(expressions=[exp.Tuple(expressions=row) for row in rows])
-        )
-
-
-def _extend(row: list[exp.Expr], more: list[exp.Expr]) -> None:
-    row.extend(more)
-
-
-def _value(expression_: exp.Expr) -> exp.Expr:
-    value = expression_.this if isinstance(expression_, exp.Alias) else expression_
-    assert isinstance(value, exp.Expr)
-    return value
-
-
-def _is_default(value: exp.Expr) -> bool:
-    """Return whether a value is the keyword DEFAULT."""
-    bare = value.this if isinstance(value, exp.Column) else value
-    return isinstance(bare, exp.Var | exp.Identifier) and named_word(bare) == "default"
-
-
-def named_word(node: exp.Expr) -> str:
-    """Return an unquoted word in lower case; empty for a quoted identifier."""
-    return "" if node.args.get("quoted") else str(node.this).lower()
-
-
-def _listed(insert: exp.Insert) -> list[str] | None:
-    if isinstance(insert.this, exp.Schema):
-        return [named(column) for column in insert.this.expressions]
-    return None
-
-
-def _set_columns(insert: exp.Insert, columns: list[str]) -> None:
-    table = insert.this.this if isinstance(insert.this, exp.Schema) else insert.this
-    insert.set("this", exp.Schema(this=table, expressions=[identifier(name) for name in columns]))
-
-
-def _bare_key(key: exp.Expr) -> exp.Identifier | None:
-    column = key.find(exp.Column)
-    found = column.this if column is not None else key.find(exp.Identifier)
-    return found if isinstance(found, exp.Identifier) else None
-
-
-def _updates(conflict: exp.Expr) -> bool:
-    return "UPDATE" in str(conflict.args.get("action") or "").upper()
-
-
 def _elsewhere(uniques: Iterable[Unique], columns: Iterable[str]) -> str:
     """Return what becomes of a conflict with a row of another region."""
     for unique in uniques:
@@ -761,24 +647,8 @@ def _gives(rows: list[list[exp.Expr]] | None, columns: Collection[str], unique: 
         return False
     at = list(columns).index(unique.columns[0])
     for row in rows:
-        if at < len(row) and not _is_default(_value(row[at])):
+        if at < len(row) and not is_default(value_of(row[at])):
             call = render(row[at]).lower()
             if "nextval(" not in call and "uuid" not in call:
                 return True
     return False
-
-
-def _assignments(update: exp.Expr) -> dict[str, exp.Expr | None]:
-    """Return the columns that are set, each with its value where it has one of its own."""
-    found: dict[str, exp.Expr | None] = {}
-    for one in update.expressions:
-        if not isinstance(one, exp.EQ):
-            continue
-        left, right = one.this, one.expression
-        if isinstance(left, exp.Tuple):
-            values = right.expressions if isinstance(right, exp.Tuple) else []
-            for at, column in enumerate(left.expressions):
-                found[named(column.this)] = values[at] if at < len(values) else None
-        else:
-            found[named(left.this)] = right
-    return found
