@@ -13,6 +13,7 @@ from sqlglot import exp
 from toolkit.checks.parsed import Reading, Use, named, parse, quoted, render
 from toolkit.layout import Layout
 from toolkit.placement import OWNER, ForeignKey
+from toolkit.types import postgres_type
 
 
 class NoForm(Exception):
@@ -93,12 +94,20 @@ class Mender:
         for column, own in zip(columns, reference.columns, strict=True):
             if own not in values:
                 raise NoForm
-            found.append(f"{alias}.{quoted(column)} = {render(self.outside(values[own]))}")
+            value = self._typed(reference, own, self.outside(values[own]))
+            found.append(f"{alias}.{quoted(column)} = {render(value)}")
         source = quoted(target) if alias == quoted(target) else f"{quoted(target)} AS {alias}"
         return expression(
             f"(SELECT {alias}.{quoted(layout.region_column)} FROM {source} "
             f"WHERE {' AND '.join(found)} FOR KEY SHARE)"
         )
+
+    def _typed(self, reference: ForeignKey, column: str, value: exp.Expr) -> exp.Expr:
+        """Return a parameter with its type where comparing it would give it another one."""
+        type_ = postgres_type(self.layout.table(reference.table).columns[column].type)
+        if isinstance(value, exp.Parameter) and type_.name in ("varchar", "character varying"):
+            return exp.cast(value, "varchar", dialect="postgres")
+        return value
 
     def region_of_client(self) -> exp.Expr:
         """Return the subquery for the region of a client whose key is a new parameter."""
@@ -125,21 +134,36 @@ class Mender:
             raise NoForm
         names = {}
         for column in value.find_all(exp.Column):
-            use = self.reading.use_of(column)
-            if use is None and not column.args.get("table"):
-                raise NoForm
-            if use is not None:
-                names[id(column)] = use.alias
+            if not column.args.get("table"):
+                names[id(column)] = self._source_of(column)
         copy = value.copy()
         for old, column in zip(value.find_all(exp.Column), copy.find_all(exp.Column), strict=True):
             if id(old) in names and not column.args.get("table"):
                 column.set("table", identifier(names[id(old)]))
         return copy
 
+    def _source_of(self, column: exp.Column) -> str:
+        """Return what the statement calls that from which a column without a table comes."""
+        use = self.reading.use_of(column)
+        if use is not None:
+            return use.alias
+        query = column.find_ancestor(exp.Select)
+        source = query.args.get("from_") if query is not None else None
+        if query is None or source is None or query.args.get("joins"):
+            raise NoForm
+        if not source.this.alias_or_name:
+            raise NoForm
+        return str(source.this.alias_or_name)
+
     # Conditions ----------------------------------------------------------------------------
 
-    def require(self, use: Use, condition: str) -> None:
+    def require(self, use: Use, condition: str, other: Use | None = None) -> None:
         """Add a condition on a table where it belongs: to its join, or to the query.
+
+        Args:
+            use: the table.
+            condition: on its columns.
+            other: the other table that the condition names.
 
         Raises:
             NoForm: an outer join makes that change the answer.
@@ -148,6 +172,8 @@ class Mender:
         if any(join.args.get("side") in ("RIGHT", "FULL") for join in use.query.find_all(exp.Join)):
             raise NoForm
         parent = use.node.parent
+        if other is not None and _optional(other) and not _optional(use):
+            parent = other.node.parent
         if isinstance(parent, exp.Join) and parent.args.get("on") is not None:
             parent.set("on", _both(parent.args["on"], added))
             return
@@ -235,6 +261,11 @@ def region_lookup(layout: Layout) -> str:
         f"SELECT {quoted(layout.region_column)} FROM {quoted(layout.link)} WHERE {columns} "
         "FOR KEY SHARE"
     )
+
+
+def _optional(use: Use) -> bool:
+    """Return whether an outer join may find no row of a table."""
+    return isinstance(use.node.parent, exp.Join) and bool(use.node.parent.args.get("side"))
 
 
 def _both(one: exp.Expr, other: exp.Expr) -> exp.Expr:

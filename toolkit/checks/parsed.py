@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -144,7 +144,7 @@ class Reading:
         self.uses: list[Use] = []
         self.partitions: dict[str, str] = {}
         self.links = False
-        for node in tree.find_all(exp.Table):
+        for node in tree.find_all(exp.Table, bfs=False):
             self._note(node)
 
     def _note(self, node: exp.Table) -> None:
@@ -166,6 +166,17 @@ class Reading:
         self.uses.append(
             Use(node, key, called, query or self.tree, verb, key in self.layout.regional)
         )
+
+    def outermost(self, uses: Sequence[Use]) -> Use:
+        """Return the table that all the others can refer to: of the outermost query, the first."""
+
+        def depth(use: Use) -> tuple[int, int]:
+            levels, query = 0, use.query
+            while (above := query.find_ancestor(*_QUERIES)) is not None:
+                levels, query = levels + 1, above
+            return levels, self.uses.index(use)
+
+        return min(uses, key=depth)
 
     # Columns -------------------------------------------------------------------------------
 
@@ -290,6 +301,8 @@ class Reading:
         """
         found = set()
         for atom in self.tree.find_all(exp.EQ, exp.In):
+            if atom.args.get("query") is not None:
+                continue
             value = atom.expression if isinstance(atom, exp.EQ) else exp.Any()
             for side, other in ((atom.this, value), (value, atom.this)):
                 look = self._lookup(side, other)

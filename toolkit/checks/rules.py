@@ -79,13 +79,27 @@ class Rules:
         for edge in edges:
             groups.join(edge.left, edge.right, edge.reference)
         self._regions(groups, scattered)
+        self._whole_rows()
+        known = {one.code for one in self.problems}
         for use in list(self.reading.uses):
+            if (
+                use.verb is Verb.merge
+                and use.key in self._everywhere
+                and use not in named_region
+                and known.isdisjoint((Code.every_region, Code.join_without_region))
+            ):
+                self._note(
+                    Code.join_without_region,
+                    use.key,
+                    f"looks for each row of {use.key} in every region: give the rows that are "
+                    f"merged their {self.region}, and compare it too",
+                )
             if use.verb is Verb.delete:
                 self._delete(use)
 
     def more_columns(self, before: Collection[str], after: Iterable[str]) -> None:
         """Note that the statement returns more columns than it did, and name the old ones."""
-        added = [name for name in after if name not in before]
+        added = list(dict.fromkeys(name for name in after if name not in before))
         what = f"returns the column(s) {', '.join(added)} too" if added else "returns other columns"
         self._note(Code.more_columns, "", what)
         self._try(self.mender.expand_stars)
@@ -408,13 +422,6 @@ class Rules:
 
     def _merge(self, use: Use) -> None:
         merge = use.query
-        if use.key in self._everywhere and use not in self.reading.names_region():
-            self._note(
-                Code.join_without_region,
-                use.key,
-                f"looks for each row of {use.key} in every region: give the rows that are merged "
-                f"their {self.region}, and compare it too",
-            )
         for when in merge.args["whens"].expressions:
             then = when.args.get("then")
             if isinstance(then, exp.Update):
@@ -489,7 +496,7 @@ class Rules:
         wide = {use for use in self.reading.uses if use.key in self._everywhere and use.regional}
         joins: list[Use] = []
         lookups: list[Use] = []
-        mends: list[tuple[Use, str]] = []
+        mends: list[tuple[Use, str, Use | None]] = []
         for use in scattered:
             if use in wide and use not in groups.named and not groups.anchored(use):
                 self._note(
@@ -508,7 +515,7 @@ class Rules:
                     continue
                 if use in wide:
                     (lookups if group.anchored else joins).append(use)
-                mends.append((use, condition))
+                mends.append((use, *condition))
         if lookups:
             tables = ", ".join(dict.fromkeys(use.key for use in lookups))
             self._note(
@@ -525,25 +532,29 @@ class Rules:
                 "region",
             )
         if lookups or joins:
-            for use, condition in mends:
-                self._try(self.mender.require, use, condition)
+            for use, sql, other in mends:
+                self._try(self.mender.require, use, sql, other)
 
-    def _condition(self, groups: Groups, group: Group, use: Use) -> str | None:
-        mine = f"{quoted(use.alias)}.{quoted(self.region)}"
+    def _condition(self, groups: Groups, group: Group, use: Use) -> tuple[str, Use | None] | None:
+        """Return what says the region of a table, and the other table that it names."""
         fixed = next((other for other in group.uses if other in groups.named), None)
         if fixed is not None:
-            return f"{mine} = {quoted(fixed.alias)}.{quoted(self.region)}"
+            return self._same_region(use, fixed)
         if group.anchored:
             value = render(self.mender.region_parameter(many=group.many))
-            return f"{mine} = ANY({value})" if group.many else f"{mine} = {value}"
+            mine = f"{quoted(use.alias)}.{quoted(self.region)}"
+            return (f"{mine} = ANY({value})" if group.many else f"{mine} = {value}"), None
         if group.referred is not None:
             other, reference = group.referred
             if use is group.target:
-                column = quoted(self.layout.reference_columns[reference])
-                return f"{mine} = {quoted(other.alias)}.{column}"
-            return f"{mine} = {quoted(group.target.alias)}.{quoted(self.region)}"
-        first = group.uses[0]
-        return None if use is first else f"{mine} = {quoted(first.alias)}.{quoted(self.region)}"
+                return self._same_region(use, other, self.layout.reference_columns[reference])
+            return self._same_region(use, group.target)
+        first = self.reading.outermost(group.uses)
+        return None if use is first else self._same_region(use, first)
+
+    def _same_region(self, use: Use, other: Use, column: str | None = None) -> tuple[str, Use]:
+        mine, theirs = quoted(use.alias), quoted(other.alias)
+        return f"{mine}.{quoted(self.region)} = {theirs}.{quoted(column or self.region)}", other
 
     def _region_in_where(self) -> None:
         for column, use in self.reading.regional_columns(self.region):
@@ -608,6 +619,20 @@ class Rules:
                 )
                 self._note(Code.row_address, use.key, f"{name} of {use.key}: {what}")
                 self.mended = False
+
+    def _whole_rows(self) -> None:
+        for column in list(self.reading.tree.find_all(exp.Column)):
+            name = named(column.this)
+            if column.args.get("table") or self.reading.use_of(column) is not None:
+                continue
+            for use in self.reading.uses:
+                if use.regional and use.alias == name and use.query is column.parent_select:
+                    self._note(
+                        Code.more_columns,
+                        use.key,
+                        f"the whole row of {use.key} has the column {self.region} too",
+                    )
+                    self.mended = False
 
     def _only(self) -> None:
         for use in self.reading.uses:

@@ -14,7 +14,7 @@ from toolkit.layout import Layout, Scope
 from toolkit.placement import owner_columns
 
 #: Statements that change what the catalogue says of a table.
-_DDL = ("create", "alter", "drop", "comment", "cluster")
+_DDL = ("create", "alter", "drop")
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,8 @@ def _truncate(words: Sequence[Token], layout: Layout, tables: tuple[str, ...]) -
 def _ddl(words: Sequence[Token], layout: Layout, tables: tuple[str, ...]) -> Iterator[Problem]:
     names = [word.name for word in words]
     key = tables[0]
+    if names[0] == "create" and "on" not in names:
+        return  # It reads the table.
     if names[0] == "create" and "index" in names[:3] and key in layout.regional:
         if "concurrently" in names:
             yield Problem(
