@@ -163,9 +163,8 @@ def _placeholders(given: Sequence[Token]) -> list[Token]:
             anonymous = token.text == "?" or token.text.startswith(("%s", "%b", "%t"))
             name = f"{len(numbers)} anonymous" if anonymous else token.text.strip(":%()sbt ")
             found.append(parameter(numbers.setdefault(name, highest + len(numbers) + 1)))
-        elif pyformat and token == Token(Kind.symbol, "%") and found and found[-1] == token:
-            continue  # A percent sign that was doubled for the driver.
-        elif pyformat and token.kind is Kind.string:
+        elif pyformat and "%%" in token.text:
+            # Doubled for the driver.
             found.append(replace(token, text=token.text.replace("%%", "%")))
         else:
             found.append(token)
