@@ -199,10 +199,16 @@ class Reading:
         found = self.resolve(column)
         return None if found is None else found[0]
 
-    def resolve(self, column: exp.Column) -> tuple[Use, str] | None:
+    def resolve(
+        self, column: exp.Column, inside: tuple[exp.Expr, ...] = ()
+    ) -> tuple[Use, str] | None:
         """Return the table that a column belongs to, and what it is called there.
 
         A column of a subquery is followed to the table that it comes from.
+
+        Args:
+            column: of the statement.
+            inside: the subqueries that it was followed into; what is around them does not count.
         """
         qualifier, name = named(column.args.get("table")), named(column.this)
         query = column.find_ancestor(*_QUERIES)
@@ -213,10 +219,12 @@ class Reading:
                 ):
                     return use, name
             for alias, inner in self._derived(query):
-                if qualifier in ("", alias):
-                    found = self._projected(inner, name)
+                if qualifier in ("", alias) and not any(inner is one for one in inside):
+                    found = self._projected(inner, name, inside)
                     if found is not None or qualifier:
                         return found
+            if inside and query is inside[-1]:
+                return None
             query = query.find_ancestor(*_QUERIES)
         return None
 
@@ -235,7 +243,9 @@ class Reading:
                 alias = table.args.get("alias")
                 yield (name if alias is None else named(alias.this)), self._ctes[name]
 
-    def _projected(self, inner: exp.Expr, name: str) -> tuple[Use, str] | None:
+    def _projected(
+        self, inner: exp.Expr, name: str, inside: tuple[exp.Expr, ...]
+    ) -> tuple[Use, str] | None:
         """Return where a column of a subquery comes from, if it is no more than passed on."""
         if not isinstance(inner, exp.Select) or any(
             inner.args.get(part) for part in ("limit", "offset", "distinct", "group", "windows")
@@ -249,7 +259,7 @@ class Reading:
             column = one.this if isinstance(one, exp.Alias) else one
             called = one.args["alias"] if isinstance(one, exp.Alias) else column.args.get("this")
             if isinstance(column, exp.Column) and named(called) == name:
-                return self.resolve(column)
+                return self.resolve(column, (*inside, inner))
         return None
 
     def regional_columns(self, name: str) -> Iterator[tuple[exp.Column, Use]]:
