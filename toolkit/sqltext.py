@@ -1,8 +1,9 @@
 """SQL as text: taken apart into tokens, and its qualified names replaced. Pure.
 
 Definitions come from PostgreSQL with every name qualified. What is replaced is therefore
-``schema.name``, object by object: in SQL, in the bodies of functions, and in strings, because
-``nextval('shop.seq')`` and ``EXECUTE 'SELECT ... FROM shop.entry'`` hold names too. Comments stay.
+``schema.name``, object by object: in SQL, in the bodies of functions, and in those strings that
+hold names or SQL: ``nextval('shop.seq'::regclass)``, or in a body ``EXECUTE 'TRUNCATE shop.entry'``.
+Values and comments stay.
 """
 
 from __future__ import annotations
@@ -161,6 +162,8 @@ _AFTER_RELATION = frozenset(
         TABLESAMPLE THEN UNION USING VALUES WHEN WHERE WINDOW WITH""",
     )
 )
+_TRIGGER = re.compile(r"\s*CREATE\s+(?:CONSTRAINT\s+)?TRIGGER\s", re.I)
+_NOTHING = Token(Kind.space, "")
 _PATH_PART = re.compile(r""""[^"]+"|'[^']+'|[\w$]+""")
 _SEARCH_PATH = re.compile(
     rf"(?P<head>\bSET\s+(?:LOCAL\s+)?search_path\s*(?:=|\bTO\b)\s*)"
@@ -191,7 +194,8 @@ class Renames:
         """Return SQL that names the target's objects."""
         if not self.objects and not self.schemas:
             return text
-        return self._sql(_SEARCH_PATH.sub(self._path, text))
+        quoting = _TRIGGER.match(text) is not None
+        return self._sql(_SEARCH_PATH.sub(self._path, text), quoting=quoting)
 
     def _path(self, found: re.Match[str]) -> str:
         # A function that fixes its own search path would go on working on the source.
@@ -210,7 +214,15 @@ class Renames:
             return self.schemas[schema], name
         return found
 
-    def _sql(self, text: str, string: bool = False) -> str:
+    def _sql(self, text: str, *, string: bool = False, quoting: bool = False) -> str:
+        """Return SQL that names the target's objects.
+
+        Args:
+            text: the SQL.
+            string: whether it is what stands in a string.
+            quoting: whether its strings may be SQL, as in a body, or names, as for a trigger. In
+                an expression they are values, but for those that are cast to ``regclass``.
+        """
         found = list(tokens(text))
         parts: list[str] = []
         query = False
@@ -221,10 +233,11 @@ class Renames:
             if token.kind is Kind.body:
                 delimiter = token.text[: token.text.index("$", 1) + 1]
                 body = token.text[len(delimiter) : -len(delimiter)]
-                parts.append(f"{delimiter}{self._sql(body)}{delimiter}")
-            elif token.kind is Kind.string:
+                parts.append(f"{delimiter}{self._sql(body, quoting=True)}{delimiter}")
+            elif token.kind is Kind.string and (quoting or _is_name(found, position)):
                 start = token.text.index("'") + 1
-                inner = self._sql(token.text[start:-1].replace("''", "'"), string=True)
+                inner = token.text[start:-1].replace("''", "'")
+                inner = self._sql(inner, string=True, quoting=True)
                 parts.append(token.text[:start] + inner.replace("'", "''") + "'")
             elif token.is_name and (end := _chain(found, position)) > position + 2:
                 parts.append(self._chained(found, position, end, query=query, string=string))
@@ -277,6 +290,12 @@ def _is_event(found: Sequence[Token], position: int) -> bool:
     """Return whether UPDATE, say, is what a trigger, a rule or a policy is about."""
     before = next((one for one in reversed(found[:position]) if _counts(one)), None)
     return before is not None and before.means("AFTER", "BEFORE", "OR", "OF", "ON", "FOR")
+
+
+def _is_name(found: Sequence[Token], position: int) -> bool:
+    """Return whether a string is cast to a type that stands for the names of objects."""
+    cast, type_ = ([*found[position + 1 : position + 3], _NOTHING, _NOTHING])[:2]
+    return cast.text == "::" and type_.kind is Kind.word and type_.text.lower().startswith("reg")
 
 
 def _counts(token: Token) -> bool:

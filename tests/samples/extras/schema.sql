@@ -62,7 +62,7 @@ CREATE TABLE entry (
   account_id integer NOT NULL REFERENCES account,
   amount amount);
 CREATE TABLE log (id serial PRIMARY KEY, what text NOT NULL);
-CREATE TABLE hr.client (id integer CONSTRAINT staff_key PRIMARY KEY, name text NOT NULL, boss integer REFERENCES hr.client,
+CREATE TABLE hr.client (id integer PRIMARY KEY, name text NOT NULL, boss integer REFERENCES hr.client,
   client_id bigint REFERENCES shop.client);
 COMMENT ON SEQUENCE ticket IS 'in fives';
 COMMENT ON TYPE mood IS 'how they feel';
