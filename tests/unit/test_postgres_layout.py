@@ -679,7 +679,7 @@ def test_key_tables_of_more_than_plain_columns() -> None:
     assert found["client_mail_key"].path == ("public",)
     assert found["u5_lower_key"].columns == (("expression", 'lower(email) COLLATE "C"'),)
     assert (found["u6_some_key"].where, found["u6_some_key"].path) == (
-        'mood = \'sad\'::"r"."mood"',
+        "mood = 'sad'::\"r\".mood",
         (),
     )
     lines = made.lines("client")
@@ -688,7 +688,7 @@ def test_key_tables_of_more_than_plain_columns() -> None:
     assert made.indexes("client") == [
         'CREATE UNIQUE INDEX u5_lower ON r.client (lower(email) COLLATE "C" text_pattern_ops DESC, '
         "region)",
-        'CREATE UNIQUE INDEX u6_some ON r.client (email, region) WHERE mood = \'sad\'::"r"."mood"',
+        "CREATE UNIQUE INDEX u6_some ON r.client (email, region) WHERE mood = 'sad'::\"r\".mood",
     ]
 
 
@@ -856,7 +856,7 @@ def test_objects_of_several_schemas() -> None:
         schema="hr",
     )
     made = built(metadata, default_schema="shop")
-    assert made.lines("client")[1] == 'mood r.mood DEFAULT \'a\'::"r"."mood"'
+    assert made.lines("client")[1] == "mood r.mood DEFAULT 'a'::\"r\".mood"
     assert made.lines("hr_person")[:7] == [
         "id BIGINT NOT NULL",
         'mood r.hr_mood[] DEFAULT \'{a}\'::"r"."hr_mood"[]',
@@ -957,7 +957,7 @@ def test_a_default_that_names_a_type_of_the_source() -> None:
     mood = Enum("good", "bad", name="mood", schema="shop")
     for spelled in ("shop.mood", '"shop".mood'):
         line = column(mood, server_default=text(f"'good'::{spelled}"), default_schema="shop")
-        assert line == 'c r.mood DEFAULT \'good\'::"r"."mood"'
+        assert line == "c r.mood DEFAULT 'good'::\"r\".mood"
     other = column(mood, server_default=text("'good'::workshop.mood"), default_schema="shop")
     assert other.endswith("'good'::workshop.mood")
 
@@ -1065,7 +1065,7 @@ def test_checks() -> None:
         "CONSTRAINT kind CHECK (kind IN ('a', 'b'))",
         "CONSTRAINT odd CHECK (url LIKE '%:80%' AND url <> ' :x:y')",
     ]
-    assert 'CONSTRAINT named CHECK (code <> \'de\'::"r"."code")' in made.lines("country")
+    assert "CONSTRAINT named CHECK (code <> 'de'::\"r\".code)" in made.lines("country")
 
 
 def test_comments_are_carried() -> None:
