@@ -613,3 +613,33 @@ def test_a_target_of_another_encoding(
             "note.said",
         }
         assert journey.rows("SELECT count(*) FROM client") == [(0,)]
+
+
+def test_a_table_of_1600_columns(postgres_url: str, mongo_url: str, tmp_path: Path) -> None:
+    """As many as PostgreSQL has; no statement over them may list more than 1,664 expressions."""
+    columns = [f"c{n} {('integer[]', 'timestamptz[]')[n % 2]}" for n in range(1598)]
+    with database(postgres_url) as url, mongo_database(mongo_url) as name:
+        execute(
+            url,
+            "CREATE TABLE client (id bigint PRIMARY KEY, land text NOT NULL)",
+            "CREATE TABLE wide (id integer PRIMARY KEY, "
+            "client_id bigint NOT NULL REFERENCES client, "
+            f"{', '.join(columns)})",
+            "INSERT INTO client VALUES (1, 'DE')",
+            "INSERT INTO wide (id, client_id, c0, c1, c1597) VALUES (1, 1, '{{1,NULL},{2,3}}', "
+            "'{2024-01-01 00:00:00.000001+00}', '{}'), (2, 1, NULL, NULL, NULL)",
+        )
+        journey = small(tmp_path, url, url, mongo_url, name)
+        result = journey.run("generate", "--backend", "postgres")
+        assert result.code == 9
+        assert "'wide' would have 1601 columns" in result.err
+        journey.prepare("mongo")
+        journey.done("verify", "--backend", "mongo", "-q")
+        with MongoClient[dict[str, Any]](mongo_url) as client:
+            found = client[name]["wide_eu"].find_one({"_id": 1})
+            assert found is not None
+            assert [found[one] for one in ("c0", "c1_us", "c1597")] == [
+                [[1, None], [2, 3]],
+                [1],
+                [],
+            ]
