@@ -30,6 +30,7 @@ from toolkit.mongo.shape import (
     subdocument,
 )
 from toolkit.mongo.values import Schema
+from toolkit.types import postgres_type
 
 #: The link's counter: every transaction that writes to a client's documents increments it first.
 EPOCH = "epoch"
@@ -369,6 +370,9 @@ def _column_notes(key: str, column: Column[Any], shape: DocumentShape) -> Iterat
     in_key = shape.key is not None and field in shape.key.fields
     if field.bson.as_text:
         yield Note(key, NoteKind.changed, subject, f"text form of {column.type!r}")
+    if postgres_type(column.type).name in ("oid", "lo"):
+        text = "large objects, if it holds their numbers: the objects themselves stay in the source"
+        yield Note(key, NoteKind.left_behind, subject, text)
     if field.names[0] != column.name and not in_key:
         yield Note(key, NoteKind.changed, subject, f"is called {paths[0]}")
     if getattr(column.type, "collation", None):
