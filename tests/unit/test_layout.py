@@ -601,11 +601,10 @@ def test_columns_as_string_exist_and_are_carried_like_what_they_lead_to() -> Non
     assert both.as_string == {("client", "id"), ("account", "client_id")}
     with pytest.raises(UsageError) as caught:
         decided("client.sinse", "account.no", "nowhere.x")
-    assert caught.value.details[0] == "'client.sinse': did you mean client.since?"
+    assert caught.value.details[0].startswith("'client.sinse': did you mean client.since")
     assert caught.value.details[1].startswith("'nowhere.x'")
     for one in ("client.id", "account.client_id"):
         with pytest.raises(UsageError) as caught:
             decided(one)
-        assert caught.value.details == [
-            f"account.client_id and client.id: only {one} is a string",
-        ]
+        said = f"account.client_id and client.id: only {one} is a string"
+        assert list(caught.value.details) == [said]
