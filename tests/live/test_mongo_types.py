@@ -396,6 +396,9 @@ def test_null_stays_null(source: psycopg.Connection[Any], name: str) -> None:
 def test_what_cannot_be_carried_is_refused_on_both_sides(
     source: psycopg.Connection[Any], name: str, value: str
 ) -> None:
+    endless = name == "interval" or value.startswith("(,,,,,,,,,infinity")
+    if endless and source.info.server_version < 170_000:
+        pytest.skip("intervals are infinite from PostgreSQL 17 on")
     values, _, refused = _read(source, name, value)
     assert refused is True
     with pytest.raises(ValueRefused):
