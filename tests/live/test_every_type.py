@@ -429,6 +429,43 @@ def test_verify_finds_a_change_of_any_part(migrated: Journey) -> None:
     assert "document-invalid" in details
 
 
+# PostgreSQL -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same database", "another"])
+def test_the_layout_tables_holds_every_value(
+    source: str, postgres_url: str, tmp_path: Path, elsewhere: bool
+) -> None:
+    with database(postgres_url) as other:
+        journey = project(tmp_path, source, "mongodb://127.0.0.1:1", "none")
+        if elsewhere:
+            journey = replace(journey, postgres=other)
+        journey.prepare("postgres")
+        journey.done("verify", "--backend", "postgres", "-q")
+        for table in ("carried", "refused", "limit", "used"):
+            columns = [
+                name
+                for (name,) in query(
+                    source,
+                    "SELECT attname::text FROM pg_attribute WHERE attnum > 0 AND attrelid = "
+                    f"""'public."{table}"'::regclass""",
+                )
+            ]
+            texts = ", ".join(
+                # What the numbers of a catalogue stand for is another number elsewhere.
+                f'"{name}"::text'
+                for name in columns
+                if not name.startswith("reg")
+            )
+            with psycopg.connect(source) as one, psycopg.connect(journey.postgres) as two:
+                two.execute(f"SET search_path = {journey.schema}, public".encode())
+                one_sided = f'SELECT {texts} FROM "{table}" ORDER BY 1, 2'
+                there = one.execute(one_sided.encode()).fetchall()
+                assert two.execute(one_sided.encode()).fetchall() == there
+        if not elsewhere:
+            journey.done("apply", "--revert", "--yes", "--backend", "postgres")
+
+
 # What the operator says wrong ------------------------------------------------------------------
 
 

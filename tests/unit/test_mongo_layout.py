@@ -545,7 +545,10 @@ def test_a_unique_constraint_that_tells_more_apart_is_noted() -> None:
         UniqueConstraint("ip", name="by_ip"),
     )
     placement = infer(metadata, "client")
-    for as_string, wanted in (((), {"by_lasts"}), (("client.rate",), {"by_lasts", "by_rate"})):
+    for as_string, wanted in (
+        ((), {"unique by_lasts"}),
+        (("client.rate",), {"unique by_lasts", "unique by_rate"}),
+    ):
         layout = collections(decide(metadata, TOPOLOGY, placement, as_string=as_string))
         noted = {note.subject for note in layout.notes if "holds for equal" in note.text}
         assert noted == wanted
