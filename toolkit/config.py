@@ -473,8 +473,9 @@ class Configuration:
     def decisions(self) -> dict[str, Any]:
         """Return everything here that decides where a row goes, as JSON."""
         decides: dict[str, Any] = self.file.model_dump(
-            mode="json", include={"root", "placement", "unique", "columns"}
+            mode="json", include={"root", "placement", "unique"}
         )
+        decides["columns"] = {name: said.as_ for name, said in self.file.columns.items()}
         # A title may change at any time.
         decides["regions"] = list(self.topology.codes)
         decides["root"]["region"] |= {"map": self.region_map, "clients": self.clients()}

@@ -429,6 +429,43 @@ def test_verify_finds_a_change_of_any_part(migrated: Journey) -> None:
     assert "document-invalid" in details
 
 
+# PostgreSQL -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same database", "another"])
+def test_the_layout_tables_holds_every_value(
+    source: str, postgres_url: str, tmp_path: Path, elsewhere: bool
+) -> None:
+    with database(postgres_url) as other:
+        journey = project(tmp_path, source, "mongodb://127.0.0.1:1", "none")
+        if elsewhere:
+            journey = replace(journey, postgres=other)
+        journey.prepare("postgres")
+        journey.done("verify", "--backend", "postgres", "-q")
+        for table in ("carried", "refused", "limit", "used"):
+            columns = [
+                name
+                for (name,) in query(
+                    source,
+                    "SELECT attname::text FROM pg_attribute WHERE attnum > 0 AND attrelid = "
+                    f"""'public."{table}"'::regclass""",
+                )
+            ]
+            texts = ", ".join(
+                # What the numbers of a catalogue stand for is another number elsewhere.
+                f'"{name}"::text'
+                for name in columns
+                if not name.startswith("reg")
+            )
+            with psycopg.connect(source) as one, psycopg.connect(journey.postgres) as two:
+                two.execute(f"SET search_path = {journey.schema}, public".encode())
+                one_sided = f'SELECT {texts} FROM "{table}" ORDER BY 1, 2'
+                there = one.execute(one_sided.encode()).fetchall()
+                assert two.execute(one_sided.encode()).fetchall() == there
+        if not elsewhere:
+            journey.done("apply", "--revert", "--yes", "--backend", "postgres")
+
+
 # What the operator says wrong ------------------------------------------------------------------
 
 
@@ -613,3 +650,33 @@ def test_a_target_of_another_encoding(
             "note.said",
         }
         assert journey.rows("SELECT count(*) FROM client") == [(0,)]
+
+
+def test_a_table_of_1600_columns(postgres_url: str, mongo_url: str, tmp_path: Path) -> None:
+    """As many as PostgreSQL has; no statement over them may list more than 1,664 expressions."""
+    columns = [f"c{n} {('integer[]', 'timestamptz[]')[n % 2]}" for n in range(1598)]
+    with database(postgres_url) as url, mongo_database(mongo_url) as name:
+        execute(
+            url,
+            "CREATE TABLE client (id bigint PRIMARY KEY, land text NOT NULL)",
+            "CREATE TABLE wide (id integer PRIMARY KEY, "
+            "client_id bigint NOT NULL REFERENCES client, "
+            f"{', '.join(columns)})",
+            "INSERT INTO client VALUES (1, 'DE')",
+            "INSERT INTO wide (id, client_id, c0, c1, c1597) VALUES (1, 1, '{{1,NULL},{2,3}}', "
+            "'{2024-01-01 00:00:00.000001+00}', '{}'), (2, 1, NULL, NULL, NULL)",
+        )
+        journey = small(tmp_path, url, url, mongo_url, name)
+        result = journey.run("generate", "--backend", "postgres")
+        assert result.code == 9
+        assert "'wide' would have 1601 columns" in result.err
+        journey.prepare("mongo")
+        journey.done("verify", "--backend", "mongo", "-q")
+        with MongoClient[dict[str, Any]](mongo_url) as client:
+            found = client[name]["wide_eu"].find_one({"_id": 1})
+            assert found is not None
+            assert [found[one] for one in ("c0", "c1_us", "c1597")] == [
+                [[1, None], [2, 3]],
+                [1],
+                [],
+            ]

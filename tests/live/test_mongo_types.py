@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import bson
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from psycopg import sql
 from pymongo import MongoClient
 from pymongo.collection import Collection
@@ -391,6 +396,9 @@ def test_null_stays_null(source: psycopg.Connection[Any], name: str) -> None:
 def test_what_cannot_be_carried_is_refused_on_both_sides(
     source: psycopg.Connection[Any], name: str, value: str
 ) -> None:
+    endless = name == "interval" or value.startswith("(,,,,,,,,,infinity")
+    if endless and source.info.server_version < 170_000:
+        pytest.skip("intervals are infinite from PostgreSQL 17 on")
     values, _, refused = _read(source, name, value)
     assert refused is True
     with pytest.raises(ValueRefused):
@@ -434,6 +442,139 @@ def test_names_of_a_catalogue_do_not_depend_on_the_search_path(
         names |= set(row)
     source.execute("reset search_path")
     assert names == {"information_schema.tables"}
+
+
+# Random types ---------------------------------------------------------------------------------
+
+#: Scalar types with SQL of some of their values; what is refused is among them.
+LEAVES: dict[str, list[str]] = {
+    "integer": ["0", "'-2147483648'", "7"],
+    "bigint": ["'9007199254740993'", "1"],
+    "numeric": ["1.50", "'NaN'", "'Infinity'", f"{DIGITS_34}5", "0.00"],
+    "double precision": ["0.1", "'-0'", "'NaN'"],
+    "text": ["''", "'a,b'", "'\"{}\\'", "'NULL'", "'é😀'", "' '"],
+    "boolean": ["true", "false"],
+    "date": ["'2024-02-29'", "'0044-03-15 BC'", "'infinity'"],
+    "timestamptz": [
+        "'2024-01-01 00:00:00.000001+00'",
+        "'-infinity'",
+        "'1969-12-31 23:59:59.999999Z'",
+    ],
+    "interval": ["'1 mon -1 day'", "'0'"],
+    "bytea": ["'\\x00ff'", "''"],
+    "uuid": ["'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'"],
+    "jsonb": ["'{}'", "'null'", """'{"a": [1.50, {"$ref": "x"}], "": null}'""", "'[[]]'"],
+    "inet": ["'10.0.0.1/8'"],
+}
+RANGES = {
+    "int4range": "integer",
+    "numrange": "numeric",
+    "daterange": "date",
+    "tstzrange": "timestamptz",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A random type: its name in SQL, what the toolkit sees, values, and what must be created."""
+
+    sql: str
+    type: PostgresType
+    values: st.SearchStrategy[str]
+    creates: tuple[str, ...] = ()
+
+
+def _leaf(name: str) -> Made:
+    values = st.sampled_from([*LEAVES[name], "NULL"]).map(lambda text: f"{text}::{name}")
+    return Made(name, parse(name), values)
+
+
+def _range(name: str) -> Made:
+    bound = _leaf(RANGES[name]).values
+    value = st.builds(
+        lambda one, other, bounds: (
+            f"case when {one} > {other} then {name}({other}, {one}, '{bounds}') "
+            f"else {name}({one}, {other}, '{bounds}') end"
+        ),
+        bound,
+        bound,
+        st.sampled_from(["[)", "[]", "(]", "()"]),
+    )
+    return Made(name, parse(name), value | st.just(f"NULL::{name}"))
+
+
+def _composite(parts: list[Made]) -> Made:
+    creates = [create for part in parts for create in part.creates]
+    body = ", ".join(f'"f {number}" {part.sql}' for number, part in enumerate(parts))
+    name = f"pg_temp.made_{hashlib.sha256(body.encode()).hexdigest()[:16]}"
+    fields = tuple((f"f {number}", part.type) for number, part in enumerate(parts))
+    row = st.tuples(*(part.values for part in parts)).map(
+        lambda values: f"ROW({', '.join(values)})::{name}"
+    )
+    create = f"CREATE TYPE {name} AS ({body})"
+    values = row | st.just(f"NULL::{name}")
+    return Made(name, PostgresType(name, fields=fields), values, (*creates, create))
+
+
+def _array(element: Made) -> Made:
+    name = f"{element.sql}[]"
+    flat = st.lists(element.values, max_size=3)
+    square = st.lists(st.tuples(element.values, element.values), min_size=1, max_size=2)
+    value = flat.map(lambda items: f"ARRAY[{', '.join(items)}]::{name}") | square.map(
+        lambda rows: f"ARRAY[{', '.join(f'ARRAY[{one}, {two}]' for one, two in rows)}]::{name}"
+    )
+    return Made(name, element.type.array(1), value | st.just(f"NULL::{name}"), element.creates)
+
+
+def _not_array(made: Made) -> bool:
+    return not made.type.is_array
+
+
+MADE = st.recursive(
+    st.sampled_from([*map(_leaf, LEAVES), *map(_range, RANGES)]),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3).map(_composite)
+        | inner.filter(_not_array).map(_array)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(st.data())
+def test_values_of_random_types_are_exact_or_refused(
+    source: psycopg.Connection[Any], data: st.DataObject
+) -> None:
+    made = data.draw(MADE)
+    carried = bson_type(made.type)
+    for create in made.creates:
+        exists = source.execute("SELECT to_regtype(%s)", (create.split()[2],)).fetchone()
+        if exists == (None,):
+            source.execute(create.encode())
+    value = data.draw(made.values)
+    expressions = [
+        *carried.read_expression("v"),
+        carried.canonical_expression("v"),
+        f"coalesce({carried.refusal_predicate('v') or 'false'}, false)",
+    ]
+    statement = f"SELECT {', '.join(expressions)} FROM (SELECT {value} AS v OFFSET 0) AS s"
+    # As the copier reads: psycopg takes "" in a text of bytea[] for something else.
+    row = source.execute(statement.encode(), binary=True).fetchone()
+    assert row is not None
+    *values, expected, refused = row
+    if refused:
+        with pytest.raises(ValueRefused):
+            carried.encode(values)
+        return
+    fields = [f"v{suffix}" for suffix in carried.suffixes]
+    stored = bson.encode(dict(zip(fields, carried.encode(values), strict=True)))
+    document = bson.decode(stored, VERIFY_OPTIONS)
+    assert carried.canonical([document[field] for field in fields]) == expected
 
 
 def test_a_rows_digest_is_the_same_on_both_sides(source: psycopg.Connection[Any]) -> None:

@@ -585,3 +585,26 @@ def test_a_layout_is_decided_the_same_way_twice() -> None:
     assert [asdict(unique) for unique in one.root.uniques] == [
         asdict(unique) for unique in other.root.uniques
     ]
+
+
+def test_columns_as_string_exist_and_are_carried_like_what_they_lead_to() -> None:
+    metadata = MetaData()
+    table(metadata, "client", Column("since", Text))
+    table(metadata, "account", key("client_id", "client"), Column("no", Text))
+    placement = infer(metadata, "client")
+
+    def decided(*named: str) -> Layout:
+        return decide(metadata, TOPOLOGY, placement, as_string=named)
+
+    assert decided("client.since").as_string == {("client", "since")}
+    both = decided("client.id", "account.client_id")
+    assert both.as_string == {("client", "id"), ("account", "client_id")}
+    with pytest.raises(UsageError) as caught:
+        decided("client.sinse", "account.no", "nowhere.x")
+    assert caught.value.details[0].startswith("'client.sinse': did you mean client.since")
+    assert caught.value.details[1].startswith("'nowhere.x'")
+    for one in ("client.id", "account.client_id"):
+        with pytest.raises(UsageError) as caught:
+            decided(one)
+        said = f"account.client_id and client.id: only {one} is a string"
+        assert list(caught.value.details) == [said]

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    Interval,
     MetaData,
     Numeric,
     Table,
@@ -29,7 +30,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, CITEXT, INET, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, CITEXT, INET, JSONB, OID
 
 from toolkit.layout import decide
 from toolkit.mongo.indexes import FOLDING
@@ -528,3 +529,84 @@ def test_validators_use_draft_4_words_only(layout: CollectionsLayout) -> None:
 
     for one in layout.collections():
         walk(one.validator["$jsonSchema"])
+
+
+def test_a_unique_constraint_that_tells_more_apart_is_noted() -> None:
+    metadata = MetaData()
+    Table(
+        "client",
+        metadata,
+        Column("id", BigInteger, primary_key=True),
+        Column("lasts", Interval, nullable=False),
+        Column("rate", Numeric, nullable=False),
+        Column("ip", INET, nullable=False),
+        UniqueConstraint("lasts", name="by_lasts"),
+        UniqueConstraint("rate", name="by_rate"),
+        UniqueConstraint("ip", name="by_ip"),
+    )
+    placement = infer(metadata, "client")
+    for as_string, wanted in (
+        ((), {"unique by_lasts"}),
+        (("client.rate",), {"unique by_lasts", "unique by_rate"}),
+    ):
+        layout = collections(decide(metadata, TOPOLOGY, placement, as_string=as_string))
+        noted = {note.subject for note in layout.notes if "holds for equal" in note.text}
+        assert noted == wanted
+
+
+def test_large_objects_stay_where_they_are() -> None:
+    metadata = MetaData()
+    Table("client", metadata, Column("id", BigInteger, primary_key=True), Column("photo", OID))
+    layout = spelled(metadata, "client")
+    (note,) = [note for note in layout.notes if "large objects" in note.text]
+    assert (note.subject, note.kind.value) == ("column photo", "left behind")
+    assert schema(layout, "client")["properties"]["photo"]["bsonType"] == ["string", "null"]
+
+
+def test_a_column_as_string() -> None:
+    metadata = MetaData()
+    Table(
+        "client",
+        metadata,
+        Column("id", BigInteger, primary_key=True),
+        Column("seen", DateTime(timezone=True)),
+        Column("seen_us", Integer),
+        Column("rates", ARRAY(Numeric), comment="per year"),
+        Index("by_rates", "rates"),
+    )
+    placement = infer(metadata, "client")
+    plain = collections(decide(metadata, TOPOLOGY, placement))
+    named = ("client.seen", "client.rates")
+    layout = collections(decide(metadata, TOPOLOGY, placement, as_string=named))
+    properties = schema(layout, "client")["properties"]
+    assert list(properties) == ["_id", "region", "seen", "seen_us", "rates"]
+    assert properties["seen"] == {
+        "bsonType": ["string", "null"],
+        "description": "text form of PostgreSQL type timestamp with time zone",
+    }
+    assert properties["rates"] == {
+        "bsonType": ["string", "null"],
+        "description": "per year (text form of PostgreSQL type numeric[])",
+    }
+    assert plain.digest() != layout.digest()
+    noted = {note.subject for note in layout.notes if "text form" in note.text}
+    assert noted == {"column seen", "column rates"}
+
+
+def test_a_key_as_string_is_a_string_in_the_link_too() -> None:
+    metadata = MetaData()
+    Table("client", metadata, Column("id", Numeric, primary_key=True))
+    Table(
+        "account",
+        metadata,
+        Column("id", BigInteger, primary_key=True),
+        Column("client_id", Numeric, ForeignKey("client.id"), nullable=False),
+    )
+    named = ("client.id", "account.client_id")
+    layout = collections(decide(metadata, TOPOLOGY, infer(metadata, "client"), as_string=named))
+    for properties, field in (
+        (layout.link.validator["$jsonSchema"]["properties"], "_id"),
+        (schema(layout, "client")["properties"], "_id"),
+        (schema(layout, "account")["properties"], "client_id"),
+    ):
+        assert properties[field]["bsonType"] == "string"

@@ -36,9 +36,11 @@ class Array(BsonType):
 
     Attributes:
         element: how each element is carried.
+        at_once: whether it is read as one text, in a table so wide that its columns have to be.
     """
 
     element: BsonType
+    at_once: bool = False
     bson = ("array",)
     array_like = True
     unbounded = True
@@ -80,6 +82,8 @@ class Array(BsonType):
 
     def read_expression(self, column: str) -> tuple[str, ...]:
         """Return the dimensions as text, then an array for each part of the elements."""
+        if self.at_once:
+            return (self.text_expression(column),)
         return (
             _dimensions(column),
             *(
@@ -107,7 +111,7 @@ class Array(BsonType):
 
     def encode_value(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """Return the nested arrays."""
-        dimensions, *columns = values
+        dimensions, *columns = self.read_text(values[0]) if self.at_once else values
         bounds = [(int(low), int(high)) for low, high in _BOUNDS.findall(dimensions)]
         if any(low != 1 for low, _ in bounds):
             raise ValueRefused(_LOWER_BOUND)

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bson import json_util
-from sqlalchemy import CheckConstraint, Column, Computed, Table
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Computed,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects import postgresql
 
 from toolkit.layout import Layout, Scope, Unique, is_generated
@@ -30,12 +37,17 @@ from toolkit.mongo.shape import (
     subdocument,
 )
 from toolkit.mongo.values import Schema
+from toolkit.types import postgres_type
 
 #: The link's counter: every transaction that writes to a client's documents increments it first.
 EPOCH = "epoch"
 
 #: MongoDB's limit of indexes in a collection; one is that of ``_id``.
 _MOST_INDEXES = 64
+
+
+#: Types whose text tells values apart that PostgreSQL holds for equal.
+_LOOSE = frozenset({"numeric", "real", "double precision", "numrange", "box", "circle", "lseg"})
 
 
 @dataclass(frozen=True)
@@ -339,6 +351,7 @@ def _notes(
             yield Note(key, NoteKind.changed, subject, "within a region only, as stated")
         elif unique.scope is Scope.generated:
             yield Note(key, NoteKind.audited, subject, "over all regions, by its generator")
+    yield from _loose_uniques(key, table, shape)
     for name, text in _checks(table):
         yield Note(key, NoteKind.left_behind, name, text)
     for column in table.columns:
@@ -346,6 +359,29 @@ def _notes(
     if shape.key is None:
         text = "_id is a digest of the row, so that a changed document keeps a stale one"
         yield Note(key, NoteKind.changed, "no primary key", text)
+
+
+def _loose_uniques(key: str, table: Table, shape: DocumentShape) -> Iterator[Note]:
+    """Yield the unique constraints that tell more apart here than in PostgreSQL."""
+    found = [
+        (str(one.name or "unnamed"), [column.name for column in one.columns])
+        for one in table.constraints
+        if isinstance(one, PrimaryKeyConstraint | UniqueConstraint)
+    ]
+    found += [(str(one.name), [c.name for c in one.columns]) for one in table.indexes if one.unique]
+    for name, columns in sorted(found):
+        loose = [column for column in columns if _is_loose(table.columns[column], shape)]
+        if loose:
+            text = (
+                f"tells values of {', '.join(loose)} apart that PostgreSQL holds for equal, such "
+                "as 1.0 and 1.00 as text, or 1 mon and 30 days"
+            )
+            yield Note(key, NoteKind.changed, f"unique {name}", text)
+
+
+def _is_loose(column: Column[Any], shape: DocumentShape) -> bool:
+    name = postgres_type(column.type).name
+    return name == "interval" or (shape.field(column.name).bson.as_text and name in _LOOSE)
 
 
 def _checks(table: Table) -> Iterable[tuple[str, str]]:
@@ -369,6 +405,9 @@ def _column_notes(key: str, column: Column[Any], shape: DocumentShape) -> Iterat
     in_key = shape.key is not None and field in shape.key.fields
     if field.bson.as_text:
         yield Note(key, NoteKind.changed, subject, f"text form of {column.type!r}")
+    if postgres_type(column.type).name in ("oid", "lo"):
+        text = "large objects, if it holds their numbers: the objects themselves stay in the source"
+        yield Note(key, NoteKind.left_behind, subject, text)
     if field.names[0] != column.name and not in_key:
         yield Note(key, NoteKind.changed, subject, f"is called {paths[0]}")
     if getattr(column.type, "collation", None):

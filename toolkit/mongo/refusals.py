@@ -22,6 +22,9 @@ from toolkit.types import postgres_type
 #: The server's limit of a document, in bytes.
 LARGEST = 16 << 20
 
+#: Predicates in one pass over a table: a SELECT of PostgreSQL lists no more than 1,664 expressions.
+_AT_ONCE = 1_000
+
 
 def refused_values(
     source: SourceReader, connection: Any, layout: Layout, collections: CollectionsLayout
@@ -44,7 +47,13 @@ def refused_values(
             predicates.append(suspicious)
         if not predicates:
             continue
-        counts = source.count_matching(connection, name, predicates)
+        counts = [
+            count
+            for start in range(0, len(predicates), _AT_ONCE)
+            for count in source.count_matching(
+                connection, name, predicates[start : start + _AT_ONCE]
+            )
+        ]
         shared = name in layout.shared
         for question, count in zip(asked, counts, strict=False):
             if count:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Table
 
 from toolkit.layout import Layout
+from toolkit.mongo.arrays import Array
 from toolkit.mongo.naming import field_names
 from toolkit.mongo.types import bson_type, text_type
 from toolkit.mongo.values import MISSING, BsonType, Schema, joined, joined_expression
@@ -290,6 +291,10 @@ def document_shape(layout: Layout, key: str) -> DocumentShape:
     )
 
 
+#: Half of what a SELECT of PostgreSQL can list: the regions and the key stand there too.
+_MOST_EXPRESSIONS = 800
+
+
 def _fields(table: Table, generated: Sequence[str], as_string: Collection[str]) -> dict[str, Field]:
     """Return the field of every column."""
     primary = [column.name for column in table.primary_key.columns]
@@ -300,6 +305,11 @@ def _fields(table: Table, generated: Sequence[str], as_string: Collection[str]) 
         )
         for column in table.columns
     ]
+    if sum(len(bson.read_expression("c")) for _, bson in carried) > _MOST_EXPRESSIONS:
+        carried = [
+            (name, replace(bson, at_once=True) if isinstance(bson, Array) else bson)
+            for name, bson in carried
+        ]
     names = field_names(carried, primary=primary, taken=generated)
     return {
         name: Field(

@@ -203,6 +203,13 @@ def translate(error: psycopg.Error) -> RegionkitError:
             f"the schema is not as it was when the migrations were generated: {message}",
             hint="run 'regionkit generate --check', then 'regionkit apply --dry-run'",
         )
+    if isinstance(
+        error, psycopg.errors.UntranslatableCharacter | psycopg.errors.CharacterNotInRepertoire
+    ):
+        return Refused(
+            "a text has no counterpart in the encoding that it is needed in",
+            hint="correct it in the source, or use a target database with encoding UTF8",
+        )
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return ConnectionFailed(
             f"the connection to PostgreSQL was lost: {message}",
