@@ -203,6 +203,7 @@ def decide(
     default_schema: str | None = None,
     unique: Mapping[str, str] | None = None,
     as_string: Iterable[str] = (),
+    taken: Iterable[str] = (),
 ) -> Layout:
     """Decide what both layouts share.
 
@@ -213,6 +214,7 @@ def decide(
         default_schema: the schema that table keys leave out.
         unique: ``"<table>.<constraint>"`` to ``"global"`` or ``"region"``, the operator's choices.
         as_string: ``"<table>.<column>"`` of each column that travels as text.
+        taken: names of what else there is in the default schema: views, sequences, types.
 
     Raises:
         Refused: a table is undecided.
@@ -230,7 +232,10 @@ def decide(
         )
     tables = {table_key(table, default_schema): table for table in metadata.tables.values()}
     relations = NamePool(
-        name for table in tables.values() for name in _relation_names(table, default_schema)
+        (
+            *taken,
+            *(name for table in tables.values() for name in _relation_names(table, default_schema)),
+        )
     )
     names = _names(tables, default_schema, relations)
     regional_tables = [tables[key] for key in placement.regional]

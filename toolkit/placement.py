@@ -172,9 +172,12 @@ class Placement:
 
 def table_key(table: Table, default_schema: str | None) -> str:
     """Return a table's name in ``regionkit.toml``: without its schema if it is the default."""
-    if table.schema is None or table.schema == default_schema:
-        return table.name
-    return f"{table.schema}.{table.name}"
+    return key_of(table.schema, table.name, default_schema)
+
+
+def key_of(schema: str | None, name: str, default_schema: str | None) -> str:
+    """Return the key of a table of this schema and name."""
+    return name if schema in (None, default_schema) else f"{schema}.{name}"
 
 
 def foreign_keys(table: Table, default_schema: str | None) -> tuple[ForeignKey, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Dialect, Enum, Interval
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.type_api import to_instance
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
@@ -25,7 +26,8 @@ _FORM = re.compile(
 
 _COLLATION = re.compile(r"""\s+collate\s+(?:"(?:[^"]|"")*"|\S+)""", re.I)
 
-_DIALECT: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+# "named", because the other styles write % twice, which only SQLAlchemy's own execution undoes.
+_DIALECT: Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 #: Spellings that PostgreSQL's ``format_type`` turns into another one.
 _ALIASES = {
@@ -97,6 +99,13 @@ class PostgresNamed(UserDefinedType[Any]):
 
 #: As for a column: a type, or the class of one that needs no arguments.
 _TypeArgument = TypeEngine[Any] | type[TypeEngine[Any]]
+
+
+@compiles(PostgresNamed)
+def _spelled(type_: PostgresNamed, compiler: Any, **_: Any) -> str:
+    """Return the name as the driver takes it: some write % twice."""
+    twice = compiler.dialect.paramstyle in ("format", "pyformat")
+    return type_.name.replace("%", "%%") if twice else type_.name
 
 
 class _UserType(UserDefinedType[Any]):

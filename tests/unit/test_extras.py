@@ -67,7 +67,7 @@ def test_the_extras_of_the_reference_bank_are_read() -> None:
     [
         ("CREATE VIEW v AS SELECT 1;\n" + TEXT, "no '-- regionkit:' line introduces"),
         ("CREATE VIEW v AS SELECT 1;\n", "no '-- regionkit:' line introduces"),
-        ("-- regionkit: view v\nCREATE VIEW v;", "'-- regionkit: view v'"),
+        ("-- regionkit: thing v\nCREATE VIEW v;", "'-- regionkit: thing v'"),
         ("-- regionkit: function\nCREATE ...;", "'-- regionkit: function'"),
         ("-- regionkit: trigger t\nCREATE ...;", "'-- regionkit: trigger t'"),
         ("-- regionkit: function f on t\nCREATE ...;", "'-- regionkit: function f on t'"),

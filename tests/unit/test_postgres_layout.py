@@ -1065,7 +1065,7 @@ def test_checks() -> None:
         "CONSTRAINT kind CHECK (kind IN ('a', 'b'))",
         "CONSTRAINT odd CHECK (url LIKE '%:80%' AND url <> ' :x:y')",
     ]
-    assert 'CONSTRAINT named CHECK (code <> \'de\'::"r"."code")' in made.lines("country")
+    assert "CONSTRAINT named CHECK (code <> 'de'::\"r\".code)" in made.lines("country")
 
 
 def test_comments_are_carried() -> None:

@@ -63,11 +63,14 @@ def apply(
                     backends.target(project, name).forget()
             else:
                 ran = history.upgrade()
-        results.append({"backend": name, "ran": ran})
+            left = list(history.left_behind)
+        results.append({"backend": name, "ran": ran, "left_behind": left})
         if output is Output.text:
             word = "took back" if revert else "applied"
             what = f"{word} {', '.join(ran)}" if ran else "nothing to do"
             stdout().print(f"{name}: {what}", markup=False)
+            for line in left:
+                stdout().print(f"{name}: left behind: {line}", markup=False)
     if output is Output.json:
         print_json({"dry_run": dry_run, "revert": revert, "results": results})
     elif dry_run:

@@ -24,6 +24,11 @@ Name = Literal["postgres", "mongo"]
 class History(Protocol):
     """The revisions of one backend."""
 
+    @property
+    def left_behind(self) -> Sequence[str]:
+        """What ``upgrade`` left behind because the server refused it, with the reason."""
+        ...
+
     def plan(self) -> Sequence[Plan]:
         """Return what ``upgrade`` would do; write nothing."""
         ...
@@ -43,6 +48,9 @@ class History(Protocol):
 
 class _MongoHistory:
     """The MongoDB runner under the names that the commands use."""
+
+    #: A collection that is refused fails the migration.
+    left_behind: Sequence[str] = ()
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner

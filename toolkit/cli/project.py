@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,8 @@ from toolkit.errors import ConnectionFailed, Refused, UsageError
 from toolkit.extras import Extra
 from toolkit.lab import Lab, default_folder
 from toolkit.layout import Layout
-from toolkit.postgres import inspect, reflect, session
+from toolkit.postgres import extras as source_extras
+from toolkit.postgres import reflect, session
 from toolkit.postgres.cutover import Entry, Journal, Names, State
 from toolkit.postgres.reflect import Reflected
 from toolkit.postgres.source import Source
@@ -105,20 +106,18 @@ class Project:
             default_schema=schema,
             unique=self.configuration.file.unique,
             as_string=self.configuration.file.columns,
+            taken=extras.relation_names(self.extras),
         )
 
     @cached_property
     def extras(self) -> tuple[Extra, ...]:
-        """Functions and triggers: from their file, or else read from the source."""
+        """What is beside the tables: from its file, or else read from the source."""
         if self.configuration.imports_metadata or self.configuration.file.source.extras:
             return extras.parse(self.configuration.extras_text())
         with session.connect(self.url("source"), role="source") as connection:
-            found = inspect.source_extras(connection, self.names.source)
-        renamed = {self.names.source: self.configuration.source_schema}
-        return tuple(
-            replace(extra, definition=extras.in_schemas(extra.definition, renamed))
-            for extra in found
-        )
+            default, *more = self.configuration.source_schemas
+            found = source_extras.read(connection, [self.names.source, *more], called=default)
+        return tuple(found)
 
     def url(self, role: Literal["source", "postgres", "mongo"]) -> str:
         """Return the URL of a role: the operator's own, or else the lab's.

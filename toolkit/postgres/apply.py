@@ -43,6 +43,8 @@ class Revisions:
         self._url = url
         self._server = server
         self._script = ScriptDirectory.from_config(self._config())
+        #: What ``upgrade`` left behind because PostgreSQL refused it, with the reason.
+        self.left_behind: list[str] = []
 
     def _config(self, output: io.StringIO | None = None) -> Config:
         config = Config(output_buffer=output, stdout=io.StringIO())
@@ -161,6 +163,9 @@ class Revisions:
         engine = session.engine(self._url, role="postgres")
         try:
             with engine.connect() as connection:
+                raw = connection.connection.driver_connection
+                assert raw is not None
+                raw.add_notice_handler(self._note)
                 config = self._config()
                 config.attributes["connection"] = connection
                 action(config)
@@ -168,6 +173,11 @@ class Revisions:
             _raise(error.orig, self._schema)
         except CommandError as error:
             raise Refused(str(error), hint="see 'regionkit apply --dry-run'") from None
+
+    def _note(self, notice: psycopg.errors.Diagnostic) -> None:
+        message = notice.message_primary or ""
+        if message.startswith(revisions.LEFT_BEHIND):
+            self.left_behind.append(message.removeprefix(revisions.LEFT_BEHIND))
 
     def _between(self, lower: str | None, upper: str | None) -> Iterator[Script]:
         """Yield the revisions above ``lower`` up to ``upper``, oldest first."""

@@ -64,9 +64,9 @@ def compare(
     """Return one finding for each object that is missing or different, and for what is too many.
 
     Pure. Too many are tables and columns. What else an operator adds to the tables of a layout is
-    theirs: an index, a constraint, a trigger, a comment, what is granted on a table, and whether a
-    trigger of the source's fires. What is granted on a partition is not: it lets somebody past the
-    table.
+    theirs: a view, an index, a constraint, a trigger, a comment, what is granted on a table, and
+    whether a trigger of the source's fires. What is granted on a partition is not: it lets somebody
+    past the table.
 
     Args:
         expected: the catalogue as planned.
@@ -76,6 +76,11 @@ def compare(
             data outside its region.
     """
     found = []
+    views = {
+        name
+        for name, text in actual["relations"].items()
+        if text.startswith(("v ", "m ")) and name not in expected["relations"]
+    }
     for kind, objects in expected.items():
         there = actual[kind]
         for name in sorted(objects.keys() | there.keys()):
@@ -90,7 +95,7 @@ def compare(
                 code = _MISSING.get(kind, Code.catalogue_differs)
                 detail = f"{word} {name} is missing"
             elif wanted is None:
-                if kind not in ("relations", "columns"):
+                if kind not in ("relations", "columns") or table in views:
                     continue
                 code, detail = Code.catalogue_differs, f"{name} is not in the plan"
             else:

@@ -135,7 +135,8 @@ def detach_partition(schema: str, parent: str, leaf: str) -> str:
     return f"ALTER TABLE {quote(schema, parent)} DETACH PARTITION {quote(schema, leaf)}"
 
 
-_TRIGGER_STATES = {
+#: How a trigger or a rule fires, as ``ALTER TABLE`` says it.
+TRIGGER_STATES = {
     "disabled": "DISABLE",
     "replica": "ENABLE REPLICA",
     "always": "ENABLE ALWAYS",
@@ -148,7 +149,7 @@ def set_trigger(schema: str, table: str, trigger: str, state: str) -> str:
     Raises:
         KeyError: the state is not ``disabled``, ``replica`` or ``always``.
     """
-    return f"ALTER TABLE {quote(schema, table)} {_TRIGGER_STATES[state]} TRIGGER {quote(trigger)}"
+    return f"ALTER TABLE {quote(schema, table)} {TRIGGER_STATES[state]} TRIGGER {quote(trigger)}"
 
 
 def create_enum(schema: str, name: str, labels: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,11 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.types import TypeEngine
 
 from toolkit.errors import Refused
-from toolkit.extras import Extra, ExtraKind, guarded, in_schemas
+from toolkit.extras import Extra
 from toolkit.layout import Layout
-from toolkit.postgres import ddl, revisions
+from toolkit.postgres import carry, ddl, revisions
 from toolkit.postgres.layout import Part, beside, build, info, key_tables
+from toolkit.postgres.renaming import renames
 
 _IMPORTS = ("import toolkit.postgres.revisions",)
 _DIGEST = re.compile(r'^model_digest = "(?P<digest>[0-9a-f]{64})"$', re.M)
@@ -86,20 +86,27 @@ def operations(layout: Layout, schema: str, extras: Sequence[Extra] = ()) -> lis
     Raises:
         Refused: something cannot be carried; it is named.
     """
-    metadata = build(layout, schema)
+    metadata = build(layout, schema, renames(layout, schema, extras))
+    carried = carry.operations(layout, schema, extras)
+    given = {op.name for op in carried.before if isinstance(op, revisions.CarryOp)}
     tables = _in_order(layout, metadata, schema)
     found: list[MigrateOperation] = [revisions.CreateRegionalSchemaOp(schema)]
     found += [
-        revisions.CreateEnumOp(name, labels, schema=schema) for name, labels in _enums(tables)
+        revisions.CreateEnumOp(name, labels, schema=schema)
+        for name, labels in _enums(tables)
+        if name not in given
     ]
     found += [
         revisions.CreateDomainOp(name, definition, schema=schema)
         for name, definition in beside(metadata).domains.items()
+        if name not in given
     ]
     found += [
         revisions.CreateSequenceOp(name, schema=schema)
         for name in sorted(sequence.name for sequence in metadata._sequences.values())
+        if name not in given
     ]
+    found += carried.before
     found += [_table_op(layout, table) for table in tables]
     found += [
         ops.CreateIndexOp.from_index(index)
@@ -123,8 +130,7 @@ def operations(layout: Layout, schema: str, extras: Sequence[Extra] = ()) -> lis
     found += [
         revisions.CreateKeyTableOp(key_table, schema=schema) for key_table in key_tables(metadata)
     ]
-    found += list(_extras(layout, schema, extras))
-    return found
+    return [*found, *carried.after]
 
 
 def generate(
@@ -287,27 +293,3 @@ def _not_created(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     if isinstance(type_, postgresql.ARRAY) and isinstance(type_.item_type, postgresql.ENUM):
         return postgresql.ARRAY(_not_created(type_.item_type), dimensions=type_.dimensions)
     return type_
-
-
-def _extras(layout: Layout, schema: str, extras: Sequence[Extra]) -> Iterable[MigrateOperation]:
-    schemas = {layout.default_schema or "public": schema}
-    for extra in extras:
-        definition = in_schemas(extra.definition, schemas)
-        if extra.kind is ExtraKind.function:
-            yield revisions.CarryFunctionOp(extra.name, definition, schema=schema)
-            continue
-        assert extra.table is not None
-        if extra.table not in layout.placement.tables:
-            raise Refused(
-                f"trigger {extra.name!r} of the extras is on {extra.table!r}, which does not exist",
-                hint="correct the line '-- regionkit: trigger ... on ...'",
-            )
-        if layout.placement[extra.table].regional:
-            definition = guarded(replace(extra, definition=definition)).definition
-        yield revisions.CarryTriggerOp(
-            extra.name,
-            layout.name(extra.table),
-            definition,
-            schema=schema,
-            state=extra.state,
-        )

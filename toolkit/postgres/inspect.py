@@ -1,8 +1,8 @@
-"""What a PostgreSQL server says of itself: a source's extras, and whole catalogues.
+"""What a PostgreSQL server says of itself: whole catalogues.
 
 Catalogues are compared with catalogues, in the text of ``pg_get_*def``, because a reflection loses
 too much to be compared with a model. The tables of a source are read by
-:mod:`toolkit.postgres.reflect`.
+:mod:`toolkit.postgres.reflect`, what is beside them by :mod:`toolkit.postgres.extras`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from toolkit.extras import Extra, ExtraKind
 from toolkit.postgres.session import Connection
 
 #: The trigger that refuses writes while a cutover has the source frozen: not the schema's own.
@@ -19,39 +18,6 @@ FROZEN_TRIGGER = "regionkit_frozen"
 
 #: One part of a catalogue: from the object's name to what the server says of it.
 Catalogue = dict[str, dict[str, str]]
-
-
-def source_extras(connection: Connection, schema: str) -> list[Extra]:
-    """Read the triggers of a schema's tables, and before them the functions that they call."""
-    functions = connection.execute(
-        """
-        SELECT DISTINCT p.proname, pg_get_functiondef(p.oid)
-        FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
-        WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s))
-          AND p.pronamespace = c.relnamespace AND NOT t.tgisinternal
-        ORDER BY 1
-        """,
-        {"schema": schema},
-    ).fetchall()
-    triggers = connection.execute(
-        """
-        SELECT t.tgname, c.relname, pg_get_triggerdef(t.oid),
-               CASE t.tgenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica'
-                                WHEN 'A' THEN 'always' END
-        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-        WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT t.tgisinternal
-          AND t.tgparentid = 0 AND t.tgname <> %(frozen)s
-        ORDER BY 2, 1
-        """,
-        {"schema": schema, "frozen": FROZEN_TRIGGER},
-    ).fetchall()
-    return [
-        *(Extra(ExtraKind.function, name, text.strip()) for name, text in functions),
-        *(
-            Extra(ExtraKind.trigger, name, text, table, state)
-            for name, table, text, state in triggers
-        ),
-    ]
 
 
 _QUERIES = {
@@ -159,6 +125,14 @@ def catalogue(connection: Connection, schema: str) -> Catalogue:
         are replaced by ``@``, so that two schemas can be compared. A schema that does not exist
         is empty.
     """
+    return {
+        kind: {_neutral(name, schema): _neutral(text, schema) for name, text in objects.items()}
+        for kind, objects in qualified(connection, schema).items()
+    }
+
+
+def qualified(connection: Connection, schema: str) -> Catalogue:
+    """Read the same as :func:`catalogue`, with every name as the server qualifies it."""
     row = connection.execute("SELECT to_regnamespace(quote_ident(%s))::oid", (schema,)).fetchone()
     oid = row[0] if row else None
     found: Catalogue = {kind: {} for kind in _QUERIES}
@@ -169,10 +143,7 @@ def catalogue(connection: Connection, schema: str) -> Catalogue:
         connection.execute("SELECT set_config('search_path', '', true)")
         for kind, query in _QUERIES.items():
             rows: Iterable[Any] = connection.execute(query, {"schema": oid})
-            found[kind] = {
-                _neutral(str(name), schema): _neutral(str(text), schema)
-                for name, text in sorted(rows)
-            }
+            found[kind] = {str(name): str(text) for name, text in sorted(rows)}
     return found
 
 
@@ -191,7 +162,13 @@ def differences(expected: Catalogue, actual: Catalogue) -> list[str]:
     return lines
 
 
+#: The search path that a function fixes: the server writes it as strings.
+_FIXED_PATH = re.compile(r"\bSET search_path TO .*")
+
+
 def _neutral(text: str, schema: str) -> str:
+    own = re.escape("'" + schema.replace("'", "''") + "'")
+    text = _FIXED_PATH.sub(lambda found: re.sub(own, "'@'", found.group()), text)
     quoted = re.escape('"' + schema.replace('"', '""') + '"')
     return re.sub(rf'(?:{quoted}|(?<![\w"]){re.escape(schema)})\.', "@.", text)
 

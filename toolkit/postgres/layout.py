@@ -38,6 +38,7 @@ from sqlalchemy.sql.elements import Label
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlalchemy.util import OrderedSet
 
+from toolkit import sqltext
 from toolkit.errors import Refused
 from toolkit.expressions import sql_text
 from toolkit.layout import (
@@ -55,6 +56,8 @@ from toolkit.names import NamePool
 from toolkit.placement import ForeignKey, Placement, Role
 from toolkit.postgres import ddl
 from toolkit.postgres.keytables import KeyTable
+from toolkit.postgres.renaming import renames
+from toolkit.sqltext import Renames
 from toolkit.topology import Topology
 from toolkit.types import Composite, CustomRange, PostgresNamed
 
@@ -63,12 +66,9 @@ INFO = "regionkit"
 
 _DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
+_NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 #: MaxHeapAttributeNumber of PostgreSQL.
 _MOST_COLUMNS = 1600
-
-_NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
-#: A string, or a qualified name.
-_QUALIFIED = re.compile(rf"'(?:[^']|'')*'|(?<![\w\".])(?P<schema>{_NAME})\.(?P<name>{_NAME})")
 
 
 class Part(StrEnum):
@@ -141,23 +141,30 @@ def regionalize(
     return build(layout, schema or f"{default_schema or 'public'}_regional")
 
 
-def build(layout: Layout, schema: str) -> MetaData:
-    """Spell the decisions of a layout out as tables of PostgreSQL schema ``schema``."""
-    return _Builder(layout, schema).build()
+def build(layout: Layout, schema: str, named: Renames | None = None) -> MetaData:
+    """Spell the decisions of a layout out as tables of PostgreSQL schema ``schema``.
+
+    Args:
+        layout: the decisions.
+        schema: of the result.
+        named: what becomes of the names in expressions; default: what the layout alone knows, that
+            is all but functions.
+    """
+    return _Builder(layout, schema, named or renames(layout, schema)).build()
 
 
 class _Builder:
     """Builds one ``MetaData``; holds what the tables of one layout share."""
 
-    def __init__(self, layout: Layout, schema: str) -> None:
+    def __init__(self, layout: Layout, schema: str, named: Renames) -> None:
         self.layout = layout
+        self.named = named
         self.schema = schema
         self.metadata = MetaData(schema=schema)
         self.region = layout.region_column
         self.enums: dict[str, postgresql.ENUM] = {}
         self.domains: dict[str, str] = {}
         self.key_tables: list[KeyTable] = []
-        self.objects = _renamed(layout)
         # Constraint names are unique per table and index names per schema: one pool is simpler,
         # and names that come from the source are never given out.
         self.names = NamePool((*_source_names(layout), *_relations(layout)))
@@ -393,11 +400,10 @@ class _Builder:
             return text(
                 ddl.escape_binds(self._drawn(table.schema, serial_sequence(column), column))
             )
-        default = self._in_target(default)
         drawn = NEXTVAL.sub(
             lambda found: self._drawn(*sequence(found["name"], column), column), default
         )
-        return text(ddl.escape_binds(drawn))
+        return text(ddl.escape_binds(self._in_target(drawn)))
 
     def _drawn(self, schema: str | None, name: str, column: Column[Any]) -> str:
         """Return the call that draws from the target's sequence, which it adds to the layout."""
@@ -411,14 +417,7 @@ class _Builder:
 
     def _in_target(self, sql: str) -> str:
         """Return an expression that names the target's objects instead of the source's."""
-
-        def renamed(found: re.Match[str]) -> str:
-            if found["schema"] is None:
-                return found.group()  # A string.
-            name = self.objects.get((_unquoted(found["schema"]), _unquoted(found["name"])))
-            return found.group() if name is None else ddl.quote(self.schema, name)
-
-        return _QUALIFIED.sub(renamed, sql)
+        return self.named.apply(sql)
 
     def _type(self, type_: TypeEngine[Any]) -> TypeEngine[Any]:
         if isinstance(type_, TypeDecorator) and not isinstance(type_, Interval):
@@ -930,23 +929,6 @@ def table_names(metadata: MetaData) -> set[str]:
     }
 
 
-def _renamed(layout: Layout) -> dict[tuple[str, str], str]:
-    """Return what becomes of qualified names of the source: tables, types, sequences."""
-    default = layout.default_schema or "public"
-    found = {
-        (layout.table(key).schema or default, layout.table(key).name): layout.name(key)
-        for key in layout.placement.tables
-    }
-    found.update(
-        ((schema or default, name), target) for (schema, name), target in layout.objects.items()
-    )
-    return found
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
-
-
 def _extension_schema(type_: TypeEngine[Any]) -> str | None:
     """Return the schema of an extension's type, of a column or of its elements; else ``None``."""
     if isinstance(type_, postgresql.ARRAY):
@@ -958,5 +940,5 @@ def _extension_schema(type_: TypeEngine[Any]) -> str | None:
     if not isinstance(type_, PostgresNamed):
         return None
     qualified = re.match(rf"\s*(?P<schema>{_NAME})\.", type_.name)
-    schema = _unquoted(qualified["schema"]) if qualified else "public"
+    schema = sqltext.unquoted(qualified["schema"]) if qualified else "public"
     return None if schema == "pg_catalog" else schema

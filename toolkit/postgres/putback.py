@@ -90,7 +90,8 @@ class PutBack:
                 self._all(self._partitions(connection, foreign))
                 # Nothing is read any more where all partitions are proven.
                 self._all(self._proof(one.table, one.name, one) for one in foreign)
-            self._all(map(whole, kinds.get("trigger", ())))
+            for kind in ("trigger", "rule", "row security"):
+                self._all(map(whole, kinds.get(kind, ())))
 
     def _weight(self, one: Down) -> int:
         return -self.weights.get(one.table, 0) - self.weights.get(one.other or "", 0)

@@ -11,17 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar
 
+import psycopg
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import renderers
 from alembic.operations import MigrateOperation, Operations, ops
 from sqlalchemy import Column, ForeignKeyConstraint, Integer, text
 from sqlalchemy import Sequence as NumberSequence
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateSequence, SchemaItem
 
+from toolkit import sqltext
+from toolkit.errors import Refused
 from toolkit.names import shorten
-from toolkit.postgres import ddl
+from toolkit.postgres import ddl, session
 from toolkit.postgres.keytables import KeyTable
+
+#: What a warning begins with that says that something was left behind.
+LEFT_BEHIND = "regionkit left behind: "
 
 
 def _call(name: str, *arguments: Any, **options: Any) -> str:
@@ -682,14 +689,98 @@ class DropCarriedOp(MigrateOperation):
         return _call("drop_carried", self.kind, self.name, table=self.table, schema=self.schema)
 
 
+@Operations.register_operation("carry")
+class CarryOp(MigrateOperation):
+    """Create an object of the source in the layout's schema, from PostgreSQL's own text.
+
+    Args:
+        kind: what it is, in words.
+        name: which one, in the layout.
+        definition: the statements that create it.
+        schema: of the layout.
+        undo: the statements that take it back; ``None`` where it goes with what it is on.
+        soft: whether it is left behind, with a warning, where PostgreSQL refuses it.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        definition: str,
+        *,
+        schema: str,
+        undo: str | None = None,
+        soft: bool = False,
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.definition = definition
+        self.schema = schema
+        self.undo = undo
+        self.soft = soft
+
+    @classmethod
+    def carry(
+        cls,
+        operations: Operations,
+        kind: str,
+        name: str,
+        definition: str,
+        *,
+        schema: str,
+        undo: str | None = None,
+        soft: bool = False,
+    ) -> None:
+        """Create an object of the source in the layout's schema, from PostgreSQL's own text."""
+        operations.invoke(cls(kind, name, definition, schema=schema, undo=undo, soft=soft))
+
+    def reverse(self) -> MigrateOperation:
+        """Take it back."""
+        return TakeBackOp(self.kind, self.name, self.undo, schema=self.schema)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        more = "" if self.undo is None else f"    undo={self.undo!r},\n"
+        more += "    soft=True,\n" if self.soft else ""
+        return (
+            f"op.carry(\n    {self.kind!r},\n    {self.name!r},\n    (\n"
+            f"        {_lines(self.definition)}\n    ),\n    schema={self.schema!r},\n{more})"
+        )
+
+
+@Operations.register_operation("take_back")
+class TakeBackOp(MigrateOperation):
+    """Take back what was carried; nothing where it goes with what it is on."""
+
+    def __init__(self, kind: str, name: str, statements: str | None, *, schema: str) -> None:
+        self.kind = kind
+        self.name = name
+        self.statements = statements
+        self.schema = schema
+
+    @classmethod
+    def take_back(
+        cls, operations: Operations, kind: str, name: str, statements: str | None, *, schema: str
+    ) -> None:
+        """Take back what was carried; nothing where it goes with what it is on."""
+        operations.invoke(cls(kind, name, statements, schema=schema))
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return _call("take_back", self.kind, self.name, self.statements, schema=self.schema)
+
+
 def _text_source(method: str, name: str, table: str | None, definition: str, schema: str) -> str:
     head = [repr(name)] + ([repr(table)] if table else [])
-    lines = definition.splitlines(keepends=True)
-    text = "\n        ".join(repr(line) for line in lines)
     return (
-        f"op.{method}(\n    {', '.join(head)},\n    (\n        {text}\n    ),\n"
+        f"op.{method}(\n    {', '.join(head)},\n    (\n        {_lines(definition)}\n    ),\n"
         f"    schema={schema!r},\n)"
     )
+
+
+def _lines(text: str) -> str:
+    """Return a text as Python source, one string per line."""
+    return "\n        ".join(repr(line) for line in text.splitlines(keepends=True))
 
 
 # Carrying the operations out ----------------------------------------------------------------
@@ -850,6 +941,63 @@ def _drop_carried(operations: Operations, op: DropCarriedOp) -> None:
         operations.execute(ddl.verbatim(f"DROP {op.kind} {ddl.quote(op.schema, op.name)}"))
 
 
+#: Whose text is one statement, whatever semicolons are in it.
+_CALLABLE = ("function", "procedure")
+
+#: What PostgreSQL refuses of a soft object. A lock that was not to be had, or a right that is
+#: lacking, is no reason to leave anything behind: then the whole revision fails.
+_REFUSALS = ("0A", "22", "42")
+_NO_REFUSAL = "42501"
+
+
+@Operations.implementation_for(CarryOp)
+def _carry(operations: Operations, op: CarryOp) -> None:
+    if op.kind in _CALLABLE:
+        # A body may name what is created later, or only in the application's own search path.
+        operations.execute("SELECT set_config('check_function_bodies', 'off', true)")
+        statements = [op.definition]
+    else:
+        statements = sqltext.statements(op.definition)
+    if op.soft:
+        operations.execute(ddl.verbatim(_softly(op, statements)))
+        return
+    for statement in statements:
+        try:
+            operations.execute(ddl.verbatim(statement))
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.Error) and not session.passes(error.orig):
+                raise Refused(
+                    f"{op.kind} {op.name!r} cannot be carried: {session.first_line(error.orig)}",
+                    hint="change it in the extras file, or take it out if nothing needs it",
+                ) from None
+            raise
+
+
+def _softly(op: CarryOp, statements: Sequence[str]) -> str:
+    """Return a block that creates an object, or warns of what PostgreSQL says against it.
+
+    A block, and not a savepoint, so that ``generate --sql`` prints what is done.
+    """
+    tag = "$regionkit$"
+    while any(tag in statement for statement in statements):
+        tag = f"{tag[:-1]}_$"
+    executed = "".join(f"  EXECUTE {ddl.literal(statement)};\n" for statement in statements)
+    classes = ", ".join(map(ddl.literal, _REFUSALS))
+    return (
+        f"DO {tag}\nBEGIN\n{executed}EXCEPTION WHEN OTHERS THEN\n"
+        f"  IF left(SQLSTATE, 2) NOT IN ({classes}) OR SQLSTATE = {ddl.literal(_NO_REFUSAL)} THEN\n"
+        f"    RAISE;\n  END IF;\n"
+        f"  RAISE WARNING USING MESSAGE = {ddl.literal(f'{LEFT_BEHIND}{op.kind} {op.name}: ')} "
+        f"|| SQLERRM;\nEND {tag}"
+    )
+
+
+@Operations.implementation_for(TakeBackOp)
+def _take_back(operations: Operations, op: TakeBackOp) -> None:
+    for statement in sqltext.statements(op.statements or ""):
+        operations.execute(ddl.verbatim(statement))
+
+
 # Writing the operations down ------------------------------------------------------------------
 
 
@@ -869,6 +1017,8 @@ def _drop_carried(operations: Operations, op: DropCarriedOp) -> None:
 @renderers.dispatch_for(CarryFunctionOp)
 @renderers.dispatch_for(CarryTriggerOp)
 @renderers.dispatch_for(DropCarriedOp)
+@renderers.dispatch_for(CarryOp)
+@renderers.dispatch_for(TakeBackOp)
 def _render_plain(context: AutogenContext, op: Any) -> str:
     return str(op.source())
 

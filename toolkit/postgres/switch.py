@@ -171,9 +171,18 @@ def follow_sequences(
 
 
 def _qualified(connection: Connection, schema: str) -> list[tuple[str, str, str]]:
+    """Return table, column and sequence; of one that no column draws from, its name alone."""
     with connection.transaction():
         session.set_for_transaction(connection, {"search_path": ""})
-        return sequences(connection, schema)
+        found = sequences(connection, schema)
+        known = {sequence for _, _, sequence in found}
+        rows = connection.execute(
+            "SELECT relname, oid::regclass::text FROM pg_class WHERE relkind = 'S' "
+            "AND relnamespace = to_regnamespace(quote_ident(%s))",
+            (schema,),
+        )
+        free = [("", str(name), str(sequence)) for name, sequence in rows if sequence not in known]
+        return [*found, *free]
 
 
 class _Position(NamedTuple):

@@ -1,4 +1,4 @@
-"""Constraints, indexes and triggers out of the way of a load (``toolkit.postgres.putback``: back).
+"""Takes constraints, indexes, triggers and rules out of the way (``putback``: back).
 
 The same rows took seven times as long with constraints first. What is taken down is journaled in
 the transaction that drops it, and put back in the transaction that strikes it off, so that a crash
@@ -34,7 +34,7 @@ class Down:
 
     Attributes:
         number: in the order of dropping.
-        kind: ``foreign key``, ``trigger``, ``index`` or ``key``.
+        kind: ``row security``, ``rule``, ``foreign key``, ``trigger``, ``index`` or ``key``.
         table: that it is of.
         other: the table that a foreign key references.
         name: its own.
@@ -55,10 +55,41 @@ class Down:
     unproven: bool = False
 
 
+#: What an index is marked as, besides: lost when it is dropped.
+_MARKS = """(
+  CASE WHEN x.indisclustered
+       THEN format('; ALTER TABLE %%s CLUSTER ON %%I', c.oid::regclass, i.relname) ELSE '' END
+  || CASE WHEN x.indisreplident
+          THEN format('; ALTER TABLE %%s REPLICA IDENTITY USING INDEX %%I', c.oid::regclass,
+                      i.relname) ELSE '' END
+)"""
+
+#: A view that groups by a primary key, or a statement that names a constraint, needs it to stand.
+_NOT_NEEDED = """NOT EXISTS (
+  SELECT FROM pg_depend d WHERE d.refclassid = 'pg_constraint'::regclass AND d.refobjid = o.oid
+    AND d.classid IN ('pg_rewrite'::regclass, 'pg_proc'::regclass, 'pg_policy'::regclass)
+)"""
+
 #: Objects of the layout's own tables; those of partitions follow their parents. The order is the
 #: order of dropping: foreign keys before the keys that they reference.
 _OBJECTS = f"""
-SELECT 1 AS rank, 'foreign key' AS kind, c.relname, r.relname, o.conname,
+SELECT 0 AS rank, 'row security' AS kind, c.relname, NULL AS other, 'forced' AS name,
+       format('ALTER TABLE %%s FORCE ROW LEVEL SECURITY', c.oid::regclass), NULL, NULL::text,
+       NULL::jsonb
+FROM pg_class c
+WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND c.relforcerowsecurity
+UNION ALL
+SELECT 0, 'rule', c.relname, NULL, w.rulename,
+       rtrim(pg_get_ruledef(w.oid), ';')
+       || CASE w.ev_enabled WHEN 'O' THEN ''
+          ELSE format('; ALTER TABLE %%s %%s RULE %%I', c.oid::regclass,
+                      CASE w.ev_enabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA'
+                                        ELSE 'ENABLE ALWAYS' END, w.rulename) END,
+       obj_description(w.oid, 'pg_rewrite'), NULL, NULL
+FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class
+WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND c.relkind IN ('r', 'p')
+UNION ALL
+SELECT 1, 'foreign key', c.relname, r.relname, o.conname,
        pg_get_constraintdef(o.oid), obj_description(o.oid, 'pg_constraint'), NULL::text, NULL::jsonb
 FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid JOIN pg_class r ON r.oid = o.confrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
@@ -77,18 +108,19 @@ WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relisp
 UNION ALL
 SELECT 3, 'index', c.relname, NULL, i.relname,
        replace(pg_get_indexdef(i.oid), quote_ident(i.relname) || ' ON ONLY ',
-               quote_ident(i.relname) || ' ON '),
+               quote_ident(i.relname) || ' ON ') || {_MARKS},
        NULL, obj_description(i.oid, 'pg_class'), {_LEAVES.format(index="i.oid")}
 FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
   AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.conindid = i.oid)
 UNION ALL
 SELECT CASE o.contype WHEN 'p' THEN 5 ELSE 4 END, 'key', c.relname, NULL, o.conname,
-       pg_get_constraintdef(o.oid), obj_description(o.oid, 'pg_constraint'),
+       pg_get_constraintdef(o.oid) || {_MARKS}, obj_description(o.oid, 'pg_constraint'),
        obj_description(o.conindid, 'pg_class'), {_LEAVES.format(index="o.conindid")}
 FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
+JOIN pg_index x ON x.indexrelid = o.conindid JOIN pg_class i ON i.oid = o.conindid
 WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND NOT c.relispartition
-  AND o.contype IN ('p', 'u', 'x')
+  AND o.contype IN ('p', 'u', 'x') AND {_NOT_NEEDED}
 ORDER BY 1, 3, 5
 """
 
@@ -140,8 +172,10 @@ def take_down(connection: Connection, schema: str, note: Callable[[], None]) -> 
 
 
 def _drop(schema: str, kind: str, table: str, name: str) -> str:
-    if kind == "trigger":
-        return f"DROP TRIGGER {ddl.quote(name)} ON {ddl.quote(schema, table)}"
+    if kind == "row security":
+        return f"ALTER TABLE {ddl.quote(schema, table)} NO FORCE ROW LEVEL SECURITY"
+    if kind in ("trigger", "rule"):
+        return f"DROP {kind.upper()} {ddl.quote(name)} ON {ddl.quote(schema, table)}"
     if kind == "index":
         return f"DROP INDEX {ddl.quote(schema, name)}"
     return f"ALTER TABLE {ddl.quote(schema, table)} DROP CONSTRAINT {ddl.quote(name)}"
@@ -166,7 +200,7 @@ def journaled(connection: Connection, schema: str) -> list[Down]:
 
 
 def _definition(schema: str, kind: str, table: str, name: str, definition: str) -> str:
-    if kind in ("trigger", "index"):
+    if kind in ("row security", "rule", "trigger", "index"):
         return definition
     return f"ALTER TABLE {ddl.quote(schema, table)} ADD CONSTRAINT {ddl.quote(name)} {definition}"
 
@@ -177,5 +211,5 @@ def _comment(schema: str, kind: str, table: str, name: str, comment: str | None)
     on = f"{ddl.quote(name)} ON {ddl.quote(schema, table)}"
     if kind == "index":
         return f"; COMMENT ON INDEX {ddl.quote(schema, name)} IS {ddl.literal(comment)}"
-    word = "TRIGGER" if kind == "trigger" else "CONSTRAINT"
+    word = kind.upper() if kind in ("trigger", "rule") else "CONSTRAINT"
     return f"; COMMENT ON {word} {on} IS {ddl.literal(comment)}"

@@ -37,6 +37,7 @@ from toolkit.postgres import (
     digest,
     freeze,
     inspect,
+    matviews,
     session,
     switch,
     takedown,
@@ -46,6 +47,7 @@ from toolkit.postgres.copy import Copier, Worker
 from toolkit.postgres.layout import build, key_tables, table_names
 from toolkit.postgres.putback import PutBack
 from toolkit.postgres.refusals import unheld_texts
+from toolkit.postgres.renaming import renames
 from toolkit.postgres.runs import Runs
 from toolkit.postgres.session import Connection
 from toolkit.postgres.source import Source, order_columns
@@ -93,7 +95,8 @@ class PostgresTarget:
     @cached_property
     def _metadata(self) -> MetaData:
         """The layout, spelled out as tables."""
-        return build(self._layout, self._schema)
+        named = renames(self._layout, self._schema, self._extras())
+        return build(self._layout, self._schema, named)
 
     @property
     def server(self) -> str:
@@ -339,6 +342,9 @@ class PostgresTarget:
             self._set_sequences(connection)
             for name in self._with_expressions(connection):
                 self._analyze(name)
+            matviews.refresh(
+                connection, self._schema, lambda: self._store.fence(connection, run.epoch), progress
+            )
             self._store.advance(connection, State.finished, run.epoch)
 
     def _with_expressions(self, connection: Connection) -> list[str]:
@@ -596,8 +602,17 @@ class PostgresTarget:
                     )
                 ]
             actual = inspect.catalogue(connection, self._schema)
+            unfilled = [
+                Finding(
+                    Code.catalogue_differs,
+                    self._server,
+                    name,
+                    detail=f"materialized view {name} holds no rows yet: refresh it",
+                )
+                for name in matviews.unfilled(connection, self._schema)
+            ]
         if not self._may_create():
-            return []
+            return unfilled
         engine = session.engine(self._url, role="postgres")
         try:
             expected = catalogue.planned(engine, self._layout, self._extras())
@@ -606,7 +621,7 @@ class PostgresTarget:
                 raise session.translate(error.orig) from None
             raise
         closed = frozenset(one.name for one in key_tables(self._metadata))
-        return catalogue.compare(expected, actual, self._server, closed)
+        return [*unfilled, *catalogue.compare(expected, actual, self._server, closed)]
 
     def invariants(self, project: Configuration) -> list[tuple[str, Callable[[], Finding | None]]]:
         """Return the declared invariants by name, each to be run by itself."""
