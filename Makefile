@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG := schemas/bank/regionkit.toml
 
-.PHONY: demo test check calibrate bench faults mutations lint install lab clean
+.PHONY: demo test check calibrate bench faults mutations schemas lint install lab clean
 
 install: $(VENV)/.installed
 
@@ -43,6 +43,9 @@ faults: install  ## Faults while migrating, and every invariant after each: SEED
 
 mutations: install  ## Changes of a migrated target, each of which verify must find: SEED= N= ONLY=
 	$(BIN)/python -m tests.faults mutations --seed $(or $(SEED),1) $(if $(N),--n $(N)) --only '$(ONLY)'
+
+schemas: install  ## Random schemas with rows through both backends: SEED= N=
+	$(BIN)/python -m tests.random_schemas --seed $(or $(SEED),1) --n $(or $(N),100)
 
 check: lint test  ## Everything that the gate runs.
 

@@ -1,0 +1,1 @@
+"""Random schemas with rows, taken through both layouts (``make schemas``)."""

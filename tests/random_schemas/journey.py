@@ -1,0 +1,161 @@
+"""Takes one random schema from ``init`` to ``verify`` on both backends, and judges what it said."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+
+from tests.live.journey import Journey, execute, mongo_database, query
+from tests.live.support import database
+from tests.random_schemas.generator import LANDS, Schema, Table, draw, quoted, statements
+from toolkit.placement import Kind
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one schema fared.
+
+    Attributes:
+        seed: of the schema.
+        tables: how many it has.
+        rows: how many it has.
+        refused: the backends that refused it, each for a reason that the schema bears out.
+        asked: tables for which ``init`` asked which of several owners they follow.
+    """
+
+    seed: int
+    tables: int
+    rows: int
+    refused: tuple[str, ...]
+    asked: tuple[str, ...]
+
+
+def run(seed: int, postgres_url: str, mongo_url: str, folder: Path) -> Outcome:
+    """Take the schema of a seed all the way; raise AssertionError where something is not right."""
+    schema = draw(seed)
+    with _project(schema, postgres_url, mongo_url, folder) as journey:
+        asked = _initialised(schema, journey)
+        journey.done("generate")
+        journey.done("apply")
+        refused = []
+        for backend in ("postgres", "mongo"):
+            if backend == "mongo" and schema.refused:
+                _refused(schema, journey)
+                refused.append(backend)
+                continue
+            journey.done("migrate", "--backend", backend)
+            journey.done("verify", "--backend", backend)
+        _judge(schema, journey, "mongo" not in refused)
+    rows = sum(len(table.rows) for table in schema.tables)
+    return Outcome(seed, len(schema.tables), rows, tuple(refused), asked)
+
+
+@contextmanager
+def _project(schema: Schema, postgres_url: str, mongo_url: str, folder: Path) -> Iterator[Journey]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lands.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("land", "region"), *LANDS.items()])
+    with database(postgres_url) as url, mongo_database(mongo_url) as name:
+        execute(url, *statements(schema))
+        yield Journey(folder, url, url, mongo_url, {"RANDOM_SCHEMA_DATABASE": name})
+
+
+def _initialised(schema: Schema, journey: Journey) -> tuple[str, ...]:
+    """Run ``init``, and state what it may rightly ask: which of several owners rows follow."""
+    result = journey.run(
+        *("init", "--root", f"{schema.default}.client", "--region-by", schema.path),
+        *("--map", "lands.csv", "--out", ".", "--yes", "--output", "json"),
+    )
+    assert result.code in (0, 9), (result.code, result.err)
+    document = result.document
+    asked = []
+    toml = journey.folder / "regionkit.toml"
+    text = toml.read_text(encoding="utf-8")
+    assert (result.code == 9) == bool(document["decisions"]), result.err
+    for decision in document["decisions"]:
+        assert _has_several_owners(schema, decision["subject"]), decision
+        asked.append(decision["subject"])
+        text += "\n" + "\n".join(decision["choices"][0]) + "\n"
+    name = json.dumps(journey.extra["RANDOM_SCHEMA_DATABASE"])
+    text = re.sub(r'(?m)^database = ".*"$', f"database = {name}", text)
+    toml.write_text(text, encoding="utf-8")
+    return tuple(asked)
+
+
+def _has_several_owners(schema: Schema, key: str) -> bool:
+    """Return whether the rows of a table really lead to different clients by different columns."""
+    (table,) = [one for one in schema.tables if schema.key(one) == key]
+    ways = [one for one in table.references if schema.leads_home(one.target)]
+    return any(
+        len({id(client) for client in schema.clients(table, row) if client is not None}) > 1
+        for row in table.rows
+    ) or (len(ways) > 1 and not table.rows)
+
+
+def _refused(schema: Schema, journey: Journey) -> None:
+    """Check that MongoDB's refusal names the one column with a value that BSON cannot hold."""
+    assert schema.refused
+    table, column = schema.refused
+    result = journey.run("migrate", "--backend", "mongo")
+    assert result.code == 9, (result.code, result.err)
+    lines = [line for line in result.err.splitlines() if table in line and column in line]
+    assert lines, result.err
+
+
+def _judge(schema: Schema, journey: Journey, with_mongo: bool) -> None:
+    """Count by the rows that were drawn, and compare the rows themselves on PostgreSQL."""
+    layout = journey.project.layout
+    homes = {
+        key: placed.home.columns
+        for key, placed in layout.placement.tables.items()
+        if placed.home is not None
+    }
+    with MongoClient[dict[str, Any]](journey.mongo) as client:
+        documents = client[journey.mongo_database]
+        for table in schema.tables:
+            key = schema.key(table)
+            regional = layout.placement[key].kind in (Kind.root, Kind.owned)
+            wanted = (
+                schema.rows_per_region(table, homes)
+                if regional
+                else Counter({None: len(table.rows)} if table.rows else {})
+            )
+            region = quoted(layout.region_column) if regional else "NULL::text"
+            found = journey.rows(
+                f"SELECT {region}, count(*) FROM {quoted(layout.name(key))} GROUP BY 1"
+            )
+            assert dict(found) == dict(wanted), (key, found, wanted)
+            _same_rows(schema, table, journey, layout.name(key))
+            if with_mongo:
+                shapes = journey.project.layout
+                parts = shapes.regional[key].parts if regional else {None: layout.name(key)}
+                names = _mongo_names(journey)
+                counted = {
+                    code: documents[names.get(part, part)].count_documents({})
+                    for code, part in parts.items()
+                }
+                assert {code: n for code, n in counted.items() if n} == dict(wanted), key
+
+
+def _mongo_names(journey: Journey) -> dict[str, str]:
+    from toolkit.mongo.layout import _collection_names
+
+    return _collection_names(journey.project.layout)
+
+
+def _same_rows(schema: Schema, table: Table, journey: Journey, name: str) -> None:
+    columns = ", ".join(f"{quoted(column.name)}::text" for column in table.columns)
+    if not columns:
+        return
+    source = query(journey.source, f"SELECT {columns} FROM {table.sql} ORDER BY 1")
+    target = journey.rows(f"SELECT {columns} FROM {quoted(name)} ORDER BY 1")
+    assert sorted(map(repr, source)) == sorted(map(repr, target)), (schema.seed, name)
