@@ -187,7 +187,7 @@ def test_the_revision_makes_what_the_layout_says(project: Project) -> None:
 def test_the_statements_one_by_one(project: Project) -> None:
     path, _ = project.generate(shop_layout(), extras=EXTRAS)
     ran = offline(path)
-    assert ran[0] == 'CREATE SCHEMA IF NOT EXISTS "r"'
+    assert 'CREATE SCHEMA IF NOT EXISTS "r"' in ran[0]
     for expected in (
         "CREATE TYPE \"r\".\"mood\" AS ENUM ('good', 'b''ad')",
         'CREATE SEQUENCE "r"."client_id_seq"',

@@ -43,8 +43,8 @@ class QueryFailed(Exception):
 class Question(Protocol):
     """One declared query on one layout. Every method takes one row of drawn parameters.
 
-    Every method raises :class:`QueryFailed` where the server refuses, and ``ConnectionFailed``
-    where it is gone.
+    Every method raises :class:`QueryFailed` where the server refuses, ``Refused`` where the role
+    lacks a privilege, and ``ConnectionFailed`` where the server is gone.
     """
 
     def answer(self, row: Row, columns: Columns | None) -> Answer:
@@ -260,6 +260,9 @@ class _SqlQuestion:
 def _failing(connection: session.Connection) -> Iterator[None]:
     try:
         yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        # Not the query's fault.
+        raise session.translate(error) from None
     except psycopg.Error as error:
         if connection.closed:
             raise ConnectionFailed(

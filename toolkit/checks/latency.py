@@ -33,6 +33,7 @@ from toolkit.checks.writers import (
 from toolkit.config import WriteSection
 from toolkit.errors import (
     FindingsError,
+    Refused,
     StoppedByUser,
     ThresholdExceeded,
     UsageError,
@@ -42,6 +43,9 @@ from toolkit.postgres import session
 
 #: Failures that a first attempt may meet although the declaration is right.
 _PASSING = (ROWS_AFFECTED, "40001", "40P01", "112 ", "ConnectionFailed")
+
+#: Codes of a privilege that is missing, on PostgreSQL and on MongoDB.
+_NOT_ALLOWED = {"42501", "13"}
 
 MARK = "regionkit-"
 
@@ -322,15 +326,23 @@ class LatencyCheck:
         """Run each transaction once and take it back: what cannot run is said before the load.
 
         Raises:
+            Refused: the role lacks a privilege.
             UsageError: one does not run.
         """
-        failures, wrong = Failures(), []
+        failures, wrong, kinds = Failures(), [], set()
         with closing(LoadWorker(lanes, failures, Connections())) as worker:
             for number, lane in enumerate(lanes):
                 kind = worker.prepare(number, 0, keep=False)()
                 if kind is not None and not kind.startswith(_PASSING):
                     message = failures.messages[number, kind]
                     wrong.append(f"{lane.name}: {message} ({kind})")
+                    kinds.add(kind.partition(" ")[0])
+        if wrong and kinds <= _NOT_ALLOWED:
+            raise Refused(
+                f"{len(wrong)} declared write(s) may not be run by this role",
+                details=sampled(wrong),
+                hint="docs/privileges.md names what the command needs; nothing was written",
+            )
         if wrong:
             raise UsageError(
                 f"{len(wrong)} declared write(s) do not run",

@@ -145,6 +145,8 @@ def draw(
                 f"SELECT {columns} {inner} ORDER BY {rank}, drawn::text LIMIT {int(count)}"
             )
             rows = [dict(zip(types, row, strict=True)) for row in cursor.fetchall()]
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise session.translate(error) from None
     except psycopg.Error as error:
         raise UsageError(
             f"`draw` does not run on the source: {session.first_line(error)}",

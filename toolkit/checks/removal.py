@@ -76,6 +76,8 @@ class Removal:
                 for statement in self.lane.sql.cleanup:
                     cursor = connection.execute(statement.encode(), self._values)
                     touched += max(0, cursor.rowcount)
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise session.translate(error) from None
             except psycopg.Error as error:
                 raise self._broken(session.first_line(error)) from None
             if keep:

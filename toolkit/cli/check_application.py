@@ -98,9 +98,12 @@ def _bench(project: Project, source: session.Connection) -> Iterator[Bench]:
     decisions, configuration, now = project.layout, project.configuration, project.names
     further = configuration.source_schemas[1:]
     schemas = (now.source, *further)
+    for schema in schemas:
+        session.require_usage(source, schema)
     region = decisions.topology.codes[0]
     url = project.url("postgres")
     with session.connect(url, role="postgres") as target:
+        session.require_usage(target, now.target)
         _require_privileges(target, now.target, decisions)
         members = _extensions(target)
         own = frozenset(name for schema, name in members if schema in schemas)

@@ -8,6 +8,7 @@ asynchronous load uses Motor's own interface.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ Document = dict[str, Any]
 OLDEST = (6, 0)
 
 _UNAUTHORIZED = 13
+_NOT_AUTHORIZED = re.compile(r"not authorized on \S+ to execute command \{ \w+")
 
 #: LockTimeout, LockBusy, WriteConflict, ConflictingOperationInProgress, DatabaseDropPending,
 #: BackgroundOperationInProgressForNamespace.
@@ -144,6 +146,9 @@ def reason(error: Exception) -> str:
     text = str(error)
     if isinstance(error, errors.OperationFailure) and error.details:
         text = str(error.details.get("errmsg", text))
+    if unauthorized := _NOT_AUTHORIZED.match(text):
+        # What follows is the whole command, with its documents.
+        return unauthorized[0].replace("{ ", "")
     text = text.partition(" dup key:")[0].partition(", Timeout: ")[0].partition(", full error:")[0]
     return text.strip().partition("\n")[0]
 

@@ -51,6 +51,17 @@ def columns(names: Sequence[str]) -> str:
     return ", ".join(quote(name) for name in names)
 
 
+def ensure_schema(schema: str) -> str:
+    """Create a schema unless it exists.
+
+    ``CREATE SCHEMA IF NOT EXISTS`` asks for CREATE on the database even where the schema exists.
+    """
+    return (
+        f"DO $regionkit$ BEGIN IF to_regnamespace({literal(quote(schema))}) IS NULL "
+        f"THEN CREATE SCHEMA IF NOT EXISTS {quote(schema)}; END IF; END $regionkit$"
+    )
+
+
 def create_partition(schema: str, parent: str, leaf: str, region: str) -> str:
     """Create the partition that holds one region's rows of a table."""
     return (

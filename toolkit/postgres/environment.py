@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 import toolkit.postgres.revisions  # noqa: F401  (registers the operations)
 from toolkit import config as configuration
@@ -66,7 +66,7 @@ def run(config: Path) -> None:
 
 
 def _migrate(connection: Connection, options: dict[str, Any]) -> None:
-    connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {ddl.quote(JOURNAL_SCHEMA)}"))
+    connection.execute(ddl.verbatim(ddl.ensure_schema(JOURNAL_SCHEMA)))
     connection.commit()
     context.configure(connection=connection, **options)
     with context.begin_transaction():

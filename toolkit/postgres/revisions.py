@@ -788,7 +788,7 @@ def _lines(text: str) -> str:
 
 @Operations.implementation_for(CreateRegionalSchemaOp)
 def _create_regional_schema(operations: Operations, op: CreateRegionalSchemaOp) -> None:
-    operations.execute(ddl.verbatim(f"CREATE SCHEMA IF NOT EXISTS {ddl.quote(op.schema)}"))
+    operations.execute(ddl.verbatim(ddl.ensure_schema(op.schema)))
 
 
 @Operations.implementation_for(DropRegionalSchemaOp)

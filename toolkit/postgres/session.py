@@ -187,7 +187,7 @@ def translate(error: psycopg.Error) -> RegionkitError:
     """Return what a driver's error means for the operator; no row values stand in it."""
     message = first_line(error)
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return Refused(message, hint="docs/privileges.md names what the command needs")
+        return Refused(message, hint=f"{_lacking(message)}; docs/privileges.md names all of it")
     if isinstance(
         error,
         psycopg.errors.LockNotAvailable
@@ -219,6 +219,27 @@ def translate(error: psycopg.Error) -> RegionkitError:
         f"PostgreSQL: {message}",
         hint="this was not expected: please report it with the command and 'regionkit --version'",
     )
+
+
+#: What lets a role use an object, by the words with which PostgreSQL refuses it.
+_PRIVILEGES = {
+    "row-level security": "to own the table, or BYPASSRLS: rows must not be left out silently",
+    "for schema": "USAGE on the schema, or CREATE to make something in it",
+    "for database": "CREATE on the database",
+    "for sequence": "SELECT on the sequence",
+    "for table": "SELECT on the table, or INSERT, UPDATE or DELETE to write it",
+    "for view": "SELECT on the view",
+    "for function": "EXECUTE on the function",
+    "must be owner": "membership of the owner's role",
+}
+
+
+def _lacking(message: str) -> str:
+    """Return what a role has to be granted that PostgreSQL refused with this message."""
+    for words, privilege in _PRIVILEGES.items():
+        if words in message:
+            return f"the role needs {privilege}"
+    return "the role lacks a privilege"
 
 
 def passes(error: BaseException) -> bool:
@@ -284,8 +305,29 @@ def set_for_transaction(connection: Connection, settings: dict[str, str]) -> Non
 
 
 def search_path(connection: Connection, schema: str) -> None:
-    """Set the session's search path to one schema."""
+    """Set the session's search path to one schema.
+
+    Raises:
+        Refused: the role may not use it.
+    """
+    require_usage(connection, schema)
     connection.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
+
+
+def require_usage(connection: Connection, schema: str) -> None:
+    """Refuse a role that may not use a schema.
+
+    Of a schema in the search path PostgreSQL does not say so: its tables are just not found.
+
+    Raises:
+        Refused: the role lacks USAGE on it.
+    """
+    row = connection.execute(
+        "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = %s", (schema,)
+    ).fetchone()
+    if row == (False,):
+        message = f"permission denied for schema {schema}"
+        raise Refused(message, hint=f"{_lacking(message)}; docs/privileges.md names all of it")
 
 
 def engine(url: str, *, role: str) -> Engine:

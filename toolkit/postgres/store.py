@@ -19,12 +19,13 @@ from psycopg.types.json import Jsonb
 from toolkit import __version__
 from toolkit.errors import LockNotObtained
 from toolkit.journal import Chunk, Decisions, Run, State
+from toolkit.postgres import ddl
 from toolkit.postgres.environment import JOURNAL_SCHEMA
 from toolkit.postgres.session import Connection
 from toolkit.refusal import Left
 
 _DDL = f"""
-CREATE SCHEMA IF NOT EXISTS {JOURNAL_SCHEMA};
+{ddl.ensure_schema(JOURNAL_SCHEMA)};
 CREATE TABLE IF NOT EXISTS {JOURNAL_SCHEMA}.migration (
   target text PRIMARY KEY,
   decisions jsonb NOT NULL,
