@@ -1,0 +1,257 @@
+"""Which way the rows of a table go home, decided by what the data say of every way. Pure.
+
+Foreign keys alone cannot tell an order's customer from its card's customer, nor a payer from a
+payee. The rows can: where all ways lead to the same client, any of them is right; where they differ,
+the order of :func:`_standing` decides, and where that does not, the operator has to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Table
+
+from toolkit.evidence import Sharing, TableEvidence
+from toolkit.placement import ForeignKey, Placement
+
+#: So many rows at least must agree before a table is taken for private to its clients.
+FEWEST_ROWS = 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where the rows of a table belong, and how sure that is.
+
+    Attributes:
+        home: the foreign key that they follow; ``None`` for the root.
+        same_region: further foreign keys that lead to the same client in every row.
+        alternatives: foreign keys of equal standing that lead to other clients: the operator must
+            say which one the rows follow. Empty where it is clear.
+        stated: whether the operator has said so.
+        why: the reason in words.
+    """
+
+    home: ForeignKey | None
+    same_region: tuple[ForeignKey, ...] = ()
+    alternatives: tuple[ForeignKey, ...] = ()
+    stated: bool = False
+    why: str = ""
+
+
+def ways_of(placement: Placement, key: str) -> tuple[ForeignKey, ...]:
+    """Return the foreign keys of a table that lead to a regional table, its home first."""
+    placed = placement[key]
+    others = [
+        one for one in placed.roles if one != placed.home and placement[one.target].regional
+    ]
+    return (*((placed.home,) if placed.home is not None else ()), *others)
+
+
+def candidates(placement: Placement, key: str) -> tuple[ForeignKey, ...]:
+    """Return the foreign keys that the rows of a table could follow.
+
+    A key whose own home path comes back to the table is none: it would lead in a circle.
+    """
+    if placement[key].home is None:
+        return ()
+    return tuple(
+        one
+        for one in ways_of(placement, key)
+        if one.target != key
+        and all(hop.target != key for hop in placement[one.target].home_path)
+        and key not in {hop.table for hop in placement[one.target].home_path}
+    )
+
+
+def choose(
+    placement: Placement,
+    key: str,
+    table: Table,
+    found: TableEvidence,
+    stated: ForeignKey | None = None,
+) -> Choice:
+    """Decide which of its foreign keys the rows of an owned table follow.
+
+    Args:
+        placement: as it stands, the table placed by one of its keys.
+        key: of the table.
+        table: the table.
+        found: what its rows say.
+        stated: the key that the operator has named, if any.
+    """
+    able = [stated] if stated is not None else list(candidates(placement, key))
+    if not able:
+        return Choice(placement[key].home)
+    standing = {one: _standing(placement, table, found, one) for one in able}
+    best = min(standing.values())
+    equals = sorted((one for one in able if standing[one] == best), key=lambda one: one.columns)
+    home = equals[0]
+    if len(equals) > 1 and placement[key].home in equals:
+        # What is so already needs no statement.
+        home = next(one for one in equals if one == placement[key].home)
+    others = [one for one in ways_of(placement, key) if one != home]
+    same = tuple(one for one in others if stays(found, home, one))
+    rivals = [one for one in equals if one != home and one not in same]
+    return Choice(
+        home,
+        same,
+        tuple(sorted((home, *rivals), key=lambda one: one.columns)) if rivals else (),
+        stated is not None,
+        _why(placement, found, home, able, standing, stated),
+    )
+
+
+def of_root(placement: Placement, found: TableEvidence) -> Choice:
+    """Decide which foreign keys of the root lead to rows of the same client."""
+    ways = ways_of(placement, placement.root)
+    return Choice(None, tuple(one for one in ways if stays(found, None, one)))
+
+
+def stays(found: TableEvidence, home: ForeignKey | None, other: ForeignKey) -> bool:
+    """Return whether another way leads to the same client in every row, and in some at all.
+
+    A row that the other way leads to no client from, although it is filled, has not stayed.
+    """
+    meeting = found.meeting(home, other)
+    way = found.ways.get(other)
+    if meeting.rows == 0 or meeting.clients > 0 or way is None:
+        return False
+    return way.clients == way.filled - way.nowhere and meeting.rows == way.clients
+
+
+def _standing(
+    placement: Placement, table: Table, found: TableEvidence, key: ForeignKey
+) -> tuple[bool, int, bool]:
+    """Return how good a way home is; the least is the best.
+
+    A way that is there for every row goes before one that is not, a shorter one before a longer
+    one, one that can never be missing before one that can.
+    """
+    way = found.ways.get(key)
+    missing = way is not None and way.clients < found.total
+    length = 1 + len(placement[key.target].home_path)
+    optional = any(
+        column in table.columns and bool(table.columns[column].nullable) for column in key.columns
+    )
+    return missing, length, optional
+
+
+def _why(
+    placement: Placement,
+    found: TableEvidence,
+    home: ForeignKey,
+    able: Sequence[ForeignKey],
+    standing: Mapping[ForeignKey, tuple[bool, int, bool]],
+    stated: ForeignKey | None,
+) -> str:
+    if stated is not None:
+        return "stated in regionkit.toml"
+    if len(able) == 1:
+        return "the only way to the root"
+    differ = [one for one in able if one != home and found.meeting(home, one).clients]
+    if not differ:
+        if any(found.meeting(home, one).rows for one in able if one != home):
+            return "all ways lead to the same client in every row"
+        return "no row tells the ways apart"
+    mine, theirs = standing[home], min(standing[one] for one in differ)
+    if mine[0] != theirs[0]:
+        return "the only way that leads every row to a client"
+    if mine[1] != theirs[1]:
+        return "the shortest way"
+    if mine[2] != theirs[2]:
+        return "the only way that is never NULL"
+    return "the first of several ways"
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """Whether the rows of a table without a path to the root belong to one client each.
+
+    Attributes:
+        through: the foreign key of the referencing table that tells the client; ``None`` where the
+            table is global.
+        sharing: what the rows say.
+        proposed: a foreign key that would tell the client of most rows, for the operator to take.
+        why: the reason in words.
+    """
+
+    through: ForeignKey | None
+    sharing: Sharing
+    proposed: ForeignKey | None = None
+    why: str = ""
+
+
+def private(sharing: Sharing, is_own: Callable[[ForeignKey], bool]) -> Privacy:
+    """Decide whether a table that regional rows refer to belongs to the clients one by one.
+
+    Args:
+        sharing: what the rows say.
+        is_own: whether the schema says by itself that a foreign key tells the owner: it is that
+            of a link table, or no two rows have the same value.
+    """
+    if sharing.rows == 0:
+        return Privacy(None, sharing, why="it has no row that could say whose it is")
+    total = [
+        key
+        for key, use in sorted(sharing.by_key.items(), key=lambda item: str(item[0]))
+        if use.shared == 0 and use.rows == sharing.rows
+    ]
+    own = [key for key in total if is_own(key)]
+    if sharing.rows >= FEWEST_ROWS:
+        if total and sharing.shared == 0:
+            through = (own or total)[0]
+            return Privacy(
+                through, sharing, why="each row is referred to by the rows of one client"
+            )
+        if own:
+            return Privacy(
+                own[0],
+                sharing,
+                why=f"each row has one client by {own[0].table}, whoever else refers to it",
+            )
+    proposed = _proposed(sharing, total, is_own)
+    return Privacy(None, sharing, proposed, _shared_why(sharing))
+
+
+def _proposed(
+    sharing: Sharing, total: Sequence[ForeignKey], is_own: Callable[[ForeignKey], bool]
+) -> ForeignKey | None:
+    """Return the key to offer where the data do not rule ownership out."""
+    if total:
+        return total[0]
+    partly = [
+        key
+        for key, use in sorted(sharing.by_key.items(), key=lambda item: str(item[0]))
+        if use.rows and use.shared == 0 and (sharing.shared == 0 or is_own(key))
+    ]
+    return max(partly, key=lambda key: sharing.by_key[key].rows, default=None)
+
+
+def _shared_why(sharing: Sharing) -> str:
+    if sharing.shared:
+        return (
+            f"{sharing.shared:,} of {sharing.rows:,} row(s) are shared by several clients, "
+            f"{sharing.regions:,} by clients of several regions"
+        )
+    unused = sharing.rows - sharing.used
+    if unused:
+        return f"no client refers to {unused:,} of {sharing.rows:,} row(s)"
+    return f"too few rows to tell: {sharing.rows:,}"
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Everything that the survey of the data ended in.
+
+    Attributes:
+        placement: with every choice taken.
+        choices: of the root and every owned table.
+        privacy: of every table that was asked whether it belongs to the clients.
+        evidence: the rows of every table.
+    """
+
+    placement: Placement
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+    privacy: Mapping[str, Privacy] = field(default_factory=dict)
+    evidence: Mapping[str, TableEvidence] = field(default_factory=dict)
