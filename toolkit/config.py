@@ -574,6 +574,15 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     return Configuration(path.resolve(), file, environment)
 
 
+def default_url(
+    role: Literal["source", "mongo"], environment: Mapping[str, str] | None = None
+) -> str | None:
+    """Return the URL that the environment gives for a role where there is no configuration yet."""
+    section = SourceSection if role == "source" else MongoSection
+    name = str(section.model_fields["url_env"].default)
+    return (dict(os.environ) if environment is None else environment).get(name) or None
+
+
 def import_name(name: str, folder: Path) -> Any:
     """Import ``module:attribute`` or ``module``, in the project's or the current folder too.
 

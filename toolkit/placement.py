@@ -591,7 +591,8 @@ def _home(
     nearest = min(distance[key.target] for key in upward)
     best = stated or [key for key in upward if distance[key.target] == nearest]
     best = [key for key in best if key.columns not in statement.same_region] or best
-    if len(best) == 1:
+    if len({key.columns for key in best}) == 1:
+        # The same columns may reference several tables, or one twice: nothing else can be said.
         return best[0], ""
     return None, f"{name}: " + " or ".join(", ".join(key.columns) for key in best)
 
@@ -613,12 +614,17 @@ def _roles(
             hint="name the columns of one of these foreign keys",
         )
     roles: dict[ForeignKey, Role] = {}
+    twins = home and (home.columns, home.target, home.target_columns)
     for key in keys:
         if key == home:
             roles[key] = Role.home
         elif key.target not in distance:
             roles[key] = Role.plain
-        elif key.columns in statement.same_region:
+        elif key.columns in statement.same_region or twins == (
+            key.columns,
+            key.target,
+            key.target_columns,
+        ):
             roles[key] = Role.same_region
         else:
             roles[key] = Role.foreign_reference

@@ -13,6 +13,7 @@ from toolkit.cli.apply import apply
 from toolkit.cli.cutover import cutover
 from toolkit.cli.demo import demo
 from toolkit.cli.generate import generate
+from toolkit.cli.init import init
 from toolkit.cli.migrate import migrate
 from toolkit.cli.output import print_error
 from toolkit.cli.status import status
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.add_typer(lab.app, name="lab")
+app.command()(init)
 app.command()(generate)
 app.command()(apply)
 app.command()(migrate)
@@ -42,7 +44,7 @@ def root(
 ) -> None:
     """Decide where a client's data lives, and move it there without losing a row.
 
-    The journey: generate, apply --dry-run, apply, migrate --dry-run, migrate, verify, cutover.
+    The journey: init, generate, apply --dry-run, apply, migrate --dry-run, migrate, verify, cutover.
     See all of it at once, on servers of its own, with: regionkit demo
     """
     if version:

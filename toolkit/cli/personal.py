@@ -27,6 +27,16 @@ def write(
         Interrupted: it cannot be written; what was there before still is.
     """
     path = project.configuration.folder / FOLDER / name
+    write_to(path, header, rows)
+    return path
+
+
+def write_to(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a CSV file that only this user can read.
+
+    Raises:
+        Interrupted: it cannot be written; what was there before still is.
+    """
     try:
         with replacing(path) as file:
             writer = csv.writer(file)
@@ -37,7 +47,6 @@ def write(
             f"the list of keys cannot be written to {path}: {error.strerror}",
             hint="make room there, then run the same command again",
         ) from None
-    return path
 
 
 @contextmanager

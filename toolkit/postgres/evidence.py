@@ -16,7 +16,7 @@ from toolkit.layout import Layout
 from toolkit.placement import ForeignKey
 from toolkit.postgres import ddl, session
 from toolkit.postgres.environment import JOURNAL_SCHEMA, version_table
-from toolkit.postgres.regions import Joined, RegionQuery
+from toolkit.postgres.regions import HOME_ALIAS, Joined, RegionQuery
 from toolkit.postgres.source import blaming_the_rule
 from toolkit.postgres.session import Connection
 
@@ -139,7 +139,7 @@ class Evidence:
         """Count the rows of a table per region, along each way to a client, and where ways differ."""
         placed = self._layout.placement[key]
         if not placed.regional and not placed.roles:
-            return TableEvidence({"": self._count(self._query.table(key))})
+            return TableEvidence({"": self._count(self._query.rows(key))})
         joined = self._query.joined(key, every_key=True, thorough=True)
         ends = self._ends(key, joined)
         pairs = [
@@ -182,11 +182,8 @@ class Evidence:
         filled = " AND ".join(f"t.{ddl.quote(column)} IS NOT NULL" for column in way.columns)
         client = self._query.is_client(end[0])
         yield filled
-        if way in joined.targets:
-            first = f"{joined.targets[way]}.{ddl.quote(way.target_columns[0])}"
-            yield f"{filled} AND {first} IS NULL"
-        else:
-            yield f"{filled} AND NOT {client}"
+        first = f"{joined.targets.get(way, HOME_ALIAS)}.{ddl.quote(way.target_columns[0])}"
+        yield f"{filled} AND {first} IS NULL"
         yield client
 
     def _meeting(self, one: tuple[str, str], other: tuple[str, str]) -> Iterable[str]:
@@ -224,7 +221,7 @@ class Evidence:
         )
         with blaming_the_rule():
             row = self._connection.execute(
-                f"SELECT (SELECT count(*) FROM {self._query.table(target)}), count(*), "
+                f"SELECT (SELECT count(*) FROM {self._query.rows(target)}), count(*), "
                 "count(*) FILTER (WHERE lo <> hi), "
                 f"count(*) FILTER (WHERE near IS DISTINCT FROM far){counts} FROM ("
                 "SELECT min(client) AS lo, max(client) AS hi, min(region) AS near, "
@@ -252,7 +249,7 @@ class Evidence:
         return (
             f"SELECT {number} AS k, x.tableoid AS part, x.ctid AS place, "
             f"{self._query.client(joined.root)} AS client, ({joined.region})::text AS region "
-            f"FROM {joined.sql} JOIN {self._query.table(key.target)} AS x ON {condition} "
+            f"FROM {joined.sql} JOIN {self._query.rows(key.target)} AS x ON {condition} "
             f"WHERE {self._query.is_client(joined.root)}"
         )
 
@@ -311,11 +308,11 @@ class Evidence:
             counts += [
                 f"count({mine})",
                 f"count(*) FILTER (WHERE {mine} IS NOT NULL AND NOT EXISTS (SELECT FROM "
-                f"{self._query.table(other)} AS o WHERE o.{ddl.quote(target)} = {mine}))",
+                f"{self._query.rows(other)} AS o WHERE o.{ddl.quote(target)} = {mine}))",
                 f"count(DISTINCT {mine})",
             ]
         row = self._connection.execute(
-            f"SELECT {', '.join(counts)} FROM {self._query.table(table)} AS t"
+            f"SELECT {', '.join(counts)} FROM {self._query.rows(table)} AS t"
         ).fetchone()
         assert row is not None
         return [

@@ -21,6 +21,9 @@ ONLY = "regionkit_only"
 #: What the rule's expression gives, among the columns of the root.
 _RULED = '"regionkit: region"'
 
+#: The alias of the row that a row's home key leads to.
+HOME_ALIAS = "h0"
+
 
 @dataclass(frozen=True)
 class Joined:

@@ -1,0 +1,339 @@
+"""From the foreign keys to a placement that the data confirm.
+
+Each round asks the rows of the tables about which something is open, and takes what they say for
+the next one, until nothing changes: a table that turns out to follow the clients lets others follow
+it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from sqlalchemy import (
+    ForeignKeyConstraint,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+)
+
+from toolkit.evidence import Sharing, TableEvidence
+from toolkit.init.ownership import Choice, Decisions, Privacy, choose, of_root, private, ways_of
+from toolkit.layout import Layout, decide
+from toolkit.placement import (
+    ForeignKey,
+    Kind,
+    Placement,
+    Role,
+    Statement,
+    TablePlacement,
+    Through,
+    foreign_keys,
+    infer,
+    table_key,
+    with_owner_columns,
+)
+from toolkit.topology import Topology
+
+#: More rounds than any schema needs: each decides at least one table for good.
+_MOST_ROUNDS = 20
+
+
+class Asking(Protocol):
+    """Whoever can ask the rows of the source."""
+
+    def table(self, key: str) -> TableEvidence:
+        """Count the rows of a table, along each way to a client."""
+        ...
+
+    def sharing(self, target: str, keys: Sequence[ForeignKey]) -> Sharing:
+        """Count the rows of a table that one client refers to, and those that several do."""
+        ...
+
+
+@dataclass
+class _State:
+    """What is known so far; the statements grow from round to round."""
+
+    statements: dict[str, Statement]
+    choices: dict[str, Choice] = field(default_factory=dict)
+    privacy: dict[str, Privacy] = field(default_factory=dict)
+    evidence: dict[str, TableEvidence] = field(default_factory=dict)
+    #: What each table looked like when it was asked: it is asked again only where that changed.
+    asked: dict[str, object] = field(default_factory=dict)
+    shared: dict[str, object] = field(default_factory=dict)
+
+
+class Survey:
+    """Finds the placement of every table of a schema.
+
+    Args:
+        metadata: the logical schema.
+        root: key of the root.
+        stated: what the operator has decided already; it is not touched, but it is checked.
+        default_schema: the schema that table keys leave out.
+        topology: the regions.
+        reference: tables that are reference data for certain: the rule of the root leads over them.
+        asking: from a layout to whoever can ask the rows of the source.
+        progress: called with each table that is asked.
+    """
+
+    def __init__(
+        self,
+        metadata: MetaData,
+        root: str,
+        stated: Mapping[str, Statement],
+        *,
+        default_schema: str,
+        topology: Topology,
+        reference: Collection[str] = (),
+        asking: Callable[[Layout], Asking],
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._full = {table_key(table, default_schema): table for table in metadata.tables.values()}
+        self._bare = skeleton(metadata)
+        self._root = root
+        self._stated = stated
+        self._schema = default_schema
+        self._topology = topology
+        self._reference = frozenset(reference)
+        self._asking = asking
+        self._progress = progress
+        self._declared = {
+            key: foreign_keys(table, default_schema) for key, table in self._full.items()
+        }
+
+    def decide(self) -> Decisions:
+        """Ask until nothing changes; return what was found."""
+        state = _State(dict(self._stated))
+        for _ in range(_MOST_ROUNDS):
+            placement, metadata = self.placed(state.statements)
+            asking = self._asking(self._layout(metadata, placement))
+            if self._ask_tables(state, placement, asking):
+                continue
+            if not self._ask_sharing(state, placement, asking):
+                break
+        placement, metadata = self.placed(state.statements)
+        self._check_stated(state, placement, self._asking(self._layout(metadata, placement)))
+        return Decisions(placement, state.choices, state.privacy, state.evidence)
+
+    def placed(self, statements: Mapping[str, Statement]) -> tuple[Placement, MetaData]:
+        """Return the placement, each table with several ways home put on one of them for now."""
+        said = self._first_homes(statements)
+        metadata = with_owner_columns(self._bare, self._root, said, default_schema=self._schema)
+        return infer(metadata, self._root, said, default_schema=self._schema), metadata
+
+    def _first_homes(self, statements: Mapping[str, Statement]) -> dict[str, Statement]:
+        """State the first of the shortest ways for every table that has several."""
+        said = dict(statements)
+        distance = {self._root: 0}
+        queue = deque([self._root])
+        leading: dict[str, list[ForeignKey]] = {}
+        for key, declared in self._declared.items():
+            own = said.get(key, Statement())
+            if key == self._root or own.kind is Kind.shared:
+                continue
+            if own.owner is not None:
+                leading.setdefault(own.owner[0], []).append(
+                    ForeignKey(key, own.owner[1], own.owner[0], (), declared=False)
+                )
+            elif own.owned_through is not None:
+                leading.setdefault(self._root, []).append(
+                    ForeignKey(key, (), self._root, (), declared=False)
+                )
+            else:
+                for one in declared:
+                    if own.home in (None, one.columns) and one.target != key:
+                        leading.setdefault(one.target, []).append(one)
+        while queue:
+            target = queue.popleft()
+            for one in sorted(leading.get(target, ()), key=lambda key: (key.table, key.columns)):
+                if one.table in distance:
+                    continue
+                distance[one.table] = distance[target] + 1
+                queue.append(one.table)
+        for key, length in distance.items():
+            own = said.get(key, Statement())
+            if key == self._root or own.home or own.owner or own.owned_through:
+                continue
+            nearest = [
+                one
+                for one in self._declared[key]
+                if one.target != key and distance.get(one.target) == length - 1
+            ]
+            if len({one.columns for one in nearest}) > 1:
+                said[key] = replace(own, home=min(one.columns for one in nearest))
+        return said
+
+    def bare_layout(self) -> Layout:
+        """Return a layout in which the root alone is regional, and nothing is asked for."""
+        said = {key: Statement(kind=Kind.shared) for key in self._full if key != self._root}
+        placement = infer(self._bare, self._root, said, default_schema=self._schema)
+        return decide(self._bare, self._topology, placement, default_schema=self._schema)
+
+    def _layout(self, metadata: MetaData, placement: Placement) -> Layout:
+        """Return the layout to ask with: only keys that lead to regional tables are followed."""
+        return decide(
+            metadata,
+            self._topology,
+            Placement(
+                placement.root,
+                {key: _to_ask(placement, one) for key, one in placement.tables.items()},
+            ),
+            default_schema=self._schema,
+        )
+
+    # Homes -----------------------------------------------------------------------------------
+
+    def _ask_tables(self, state: _State, placement: Placement, asking: Asking) -> bool:
+        """Ask every table of which the ways have changed; return whether a home has."""
+        homes = {key: one.home for key, one in placement.tables.items()}
+        changed = False
+        for key in placement.tables:
+            ways = ways_of(placement, key)
+            looks = (
+                placement[key].kind,
+                placement[key].home_path,
+                tuple((way, placement[way.target].home_path) for way in ways),
+            )
+            if state.asked.get(key) == looks:
+                continue
+            self._progress(key)
+            found = state.evidence[key] = asking.table(key)
+            state.asked[key] = looks
+            if key == placement.root:
+                state.choices[key] = of_root(placement, found)
+                continue
+            state.choices.pop(key, None)
+            if not placement[key].regional:
+                continue
+            own = self._stated.get(key, Statement())
+            fixed = own.home or own.owner or state.statements.get(key, Statement()).owned_through
+            choice = choose(
+                placement, key, self._full[key], found, placement[key].home if fixed else None
+            )
+            home = choice.home
+            if home is not None and home != homes[key] and _circular(homes, key, home):
+                # Two tables have each become the other's way home: the first one stays so.
+                choice = choose(placement, key, self._full[key], found, placement[key].home)
+                home = choice.home
+            state.choices[key] = choice
+            if home is not None and home != homes[key]:
+                homes[key] = home
+                said = state.statements.get(key, Statement())
+                state.statements[key] = replace(said, home=home.columns)
+                changed = True
+        return changed
+
+    # Privacy ---------------------------------------------------------------------------------
+
+    def _ask_sharing(self, state: _State, placement: Placement, asking: Asking) -> bool:
+        """Ask whose rows the tables are that regional ones refer to; return whether one has owners."""
+        used: dict[str, list[ForeignKey]] = {}
+        for key in placement.regional:
+            for one, role in placement[key].roles.items():
+                if role is Role.plain and one.target != placement.root:
+                    used.setdefault(one.target, []).append(one)
+        found = False
+        for target, keys in sorted(used.items()):
+            own = state.statements.get(target, Statement())
+            if target in self._reference or own.kind is not None:
+                continue
+            looks = tuple((key, placement[key.table].home_path) for key in keys)
+            if state.shared.get(target) == looks:
+                continue
+            state.shared[target] = looks
+            self._progress(target)
+            privacy = private(asking.sharing(target, keys), self._is_own)
+            state.privacy[target] = privacy
+            if privacy.through is not None:
+                through = Through(privacy.through.table, privacy.through.columns)
+                state.statements[target] = replace(own, owned_through=through)
+                found = True
+        return found
+
+    def _check_stated(self, state: _State, placement: Placement, asking: Asking) -> None:
+        """Ask whether the tables that the operator says are owned through another are."""
+        for key, said in self._stated.items():
+            if said.owned_through is None:
+                continue
+            through = next(
+                one
+                for one in placement[said.owned_through.table].roles
+                if (one.target, one.columns) == (key, said.owned_through.columns)
+            )
+            sharing = asking.sharing(key, [through])
+            state.privacy[key] = Privacy(through, sharing, why="stated in regionkit.toml")
+
+    def _is_own(self, key: ForeignKey) -> bool:
+        """Return whether the schema says that a key tells the owner of the row it leads to."""
+        table = self._full[key.table]
+        linking = {
+            column
+            for one in self._declared[key.table]
+            if one.columns != key.columns
+            for column in one.columns
+        }
+        for columns in _uniques(table):
+            if columns <= set(key.columns):
+                return True
+            if set(key.columns) <= columns <= linking | set(key.columns):
+                return True
+        return False
+
+
+def skeleton(metadata: MetaData) -> MetaData:
+    """Return a schema with nothing but its columns, primary and foreign keys."""
+    bare = MetaData(schema=metadata.schema)
+    for table in metadata.tables.values():
+        copy = table.to_metadata(bare)
+        copy.info.update(table.info)
+        copy.indexes.clear()
+        for constraint in list(copy.constraints):
+            if not isinstance(constraint, PrimaryKeyConstraint | ForeignKeyConstraint):
+                copy.constraints.discard(constraint)
+    return bare
+
+
+def _uniques(table: Table) -> list[frozenset[str]]:
+    """Return the columns of each key that no two rows of a table share."""
+    found = [
+        frozenset(column.name for column in constraint.columns)
+        for constraint in table.constraints
+        if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint)
+    ]
+    found += [
+        frozenset(column.name for column in index.columns)
+        for index in table.indexes
+        if index.unique
+        and index.dialect_options["postgresql"].get("where") is None
+        and len(index.columns) == len(index.expressions)
+    ]
+    return [columns for columns in found if columns]
+
+
+def _to_ask(placement: Placement, placed: TablePlacement) -> TablePlacement:
+    roles = {
+        key: Role.foreign_reference if role is not Role.home else role
+        for key, role in placed.roles.items()
+        if placement[key.target].regional
+    }
+    # RegionQuery finds the rule's hops, and the way to an owner, by the keys of a table.
+    others = {key: Role.plain for key in placed.roles if key not in roles}
+    kind = Kind.shared if placed.kind is Kind.undecided else placed.kind
+    return replace(placed, kind=kind, roles={**roles, **others})
+
+
+def _circular(homes: Mapping[str, ForeignKey | None], key: str, home: ForeignKey) -> bool:
+    """Return whether a table would come back to itself by following a key."""
+    seen = {key}
+    at: ForeignKey | None = home
+    while at is not None:
+        if at.target in seen:
+            return True
+        seen.add(at.target)
+        at = homes.get(at.target)
+    return False
