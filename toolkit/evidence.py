@@ -1,4 +1,4 @@
-"""What the rows of a source say about its foreign keys: counts, before anything is decided. Pure."""
+"""What the rows of a source say about its foreign keys, before anything is decided. Pure."""
 
 from __future__ import annotations
 

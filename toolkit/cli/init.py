@@ -65,7 +65,7 @@ def init(
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", help="The project's folder; created where it is missing.")
-    ] = Path("."),
+    ] = Path(),
     yes: Annotated[
         bool, typer.Option("--yes", help="Write into the folder even if it is not empty.")
     ] = False,
@@ -99,7 +99,9 @@ def init(
     else:
         with show:
             seen = look(
-                request, existing, lambda what: show.update(f"looking at {what}".replace("[", "\\["))
+                request,
+                existing,
+                lambda what: show.update(f"looking at {what}".replace("[", "\\[")),
             )
     written = folder.write(seen, request, existing)
     _write_keys(out, seen)

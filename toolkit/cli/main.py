@@ -44,7 +44,8 @@ def root(
 ) -> None:
     """Decide where a client's data lives, and move it there without losing a row.
 
-    The journey: init, generate, apply --dry-run, apply, migrate --dry-run, migrate, verify, cutover.
+    The journey: init, generate, apply --dry-run, apply, migrate --dry-run, migrate, verify,
+    cutover.
     See all of it at once, on servers of its own, with: regionkit demo
     """
     if version:

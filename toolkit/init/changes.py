@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Column, Index, MetaData, Table
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable, CreateColumn
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
 from toolkit.extras import Extra
 from toolkit.placement import table_key
 
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  (SQLAlchemy leaves it untyped)
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def of_schema(old: MetaData, new: MetaData, default_schema: str) -> list[str]:
@@ -54,7 +54,9 @@ def _called(extra: Extra) -> str:
 def _of_table(old: Table, new: Table) -> Iterable[str]:
     before, after = _columns(old), _columns(new)
     yield from (f"column {name} is gone" for name in before if name not in after)
-    yield from (f"column {name} is new: {text}" for name, text in after.items() if name not in before)
+    yield from (
+        f"column {name} is new: {text}" for name, text in after.items() if name not in before
+    )
     yield from (
         f"column {name} is {after[name]!r} instead of {before[name]!r}"
         for name in before

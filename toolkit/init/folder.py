@@ -94,9 +94,7 @@ def write(seen: Seen, request: Request, existing: Configuration | None) -> Writt
     return Written(tuple(written), tuple(said), files[REPORT])
 
 
-def _generated(
-    folder: Path, name: str, text: str, files: dict[str, str], said: list[str]
-) -> None:
+def _generated(folder: Path, name: str, text: str, files: dict[str, str], said: list[str]) -> None:
     """Write a file that follows from the source; one that was edited is left as it is."""
     path = folder / name
     if reading.is_as_written(path):
@@ -123,7 +121,9 @@ def _copied(folder: Path, listed: Listed, files: dict[str, str], said: list[str]
             return
         gone = len(mine - set(theirs))
         if gone:
-            said.append(f"{target.name} was replaced; {gone} line(s) of it are not in {listed.path}")
+            said.append(
+                f"{target.name} was replaced; {gone} line(s) of it are not in {listed.path}"
+            )
     files[target.name] = listed.text()
 
 

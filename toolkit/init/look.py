@@ -99,9 +99,7 @@ class _Look:
         chosen = self._schemas(every)
         root = self._root([one for one in every if one.schema in chosen])
         default, schemas = self._ordered(chosen, root)
-        relations = evidence.names_of(
-            [one for one in every if one.schema in schemas], default
-        )
+        relations = evidence.names_of([one for one in every if one.schema in schemas], default)
         metadata, notes = reading.read_schema(self._connection, schemas, default)
         extras = reading.read_extras(self._connection, schemas)
         if root is None:
@@ -177,20 +175,18 @@ class _Look:
             names = ", ".join(f"{one.schema}.{one.name}" for one in found)
             self._wrong.usage.append(f"--root {given}: there are several: {names}")
             return None
-        names = {one.name.lower(): one for one in relations} | {
+        known = {one.name.lower(): one for one in relations} | {
             f"{one.schema}.{one.name}".lower(): one for one in relations
         }
-        near = get_close_matches(given.lower(), names, n=5, cutoff=0.5)
-        shown = list(dict.fromkeys(f"{names[n].schema}.{names[n].name}" for n in near))
+        near = get_close_matches(given.lower(), known, n=5, cutoff=0.5)
+        shown = list(dict.fromkeys(f"{known[name].schema}.{known[name].name}" for name in near))
         self._wrong.usage.append(
             f"--root {given}: there is no such table"
             + (f" (near: {', '.join(shown)})" if shown else "")
         )
         return None
 
-    def _ordered(
-        self, chosen: Sequence[str], root: Relation | None
-    ) -> tuple[str, tuple[str, ...]]:
+    def _ordered(self, chosen: Sequence[str], root: Relation | None) -> tuple[str, tuple[str, ...]]:
         """Return the default schema, and all of them with it in front."""
         if self._existing is not None:
             default = self._existing.source_schema
@@ -233,7 +229,9 @@ class _Look:
                 f"--root {root}: it has no primary key, so its rows cannot be told apart"
             )
         self._wrong.refused += [
-            f"{key}: this role may not read it" for key, one in relations.items() if not one.readable
+            f"{key}: this role may not read it"
+            for key, one in relations.items()
+            if not one.readable
         ]
         self._wrong.refused += [
             f"{key}: row-level security hides rows of it from this role"
@@ -334,9 +332,7 @@ class _Look:
             )
         return listed
 
-    def _missing_map(
-        self, metadata: MetaData, root: str, how: Rule, default: str
-    ) -> list[str]:
+    def _missing_map(self, metadata: MetaData, root: str, how: Rule, default: str) -> list[str]:
         """Say which values a map would have to hold."""
         if self._wrong.refused:
             return ["--region-by needs --map FILE.csv: two columns, value and region"]
@@ -376,7 +372,9 @@ class _Look:
         bare = _bare_layout(metadata, source.root, default)
         problems: list[Decision] = []
         if how.sql is not None:
-            asking = self._asker(metadata, source.root, how, topology, default, source.schemas)(bare)
+            asking = self._asker(metadata, source.root, how, topology, default, source.schemas)(
+                bare
+            )
             asking.check_rule()
             codes, problems = outcome.of_expression(asking.ruled())
         else:
@@ -550,9 +548,7 @@ def _nobody() -> Any:
     raise RegionkitError("nothing is to be asked yet")
 
 
-def _components(
-    alone: Sequence[str], keys: Mapping[str, Sequence[Any]]
-) -> Iterable[list[str]]:
+def _components(alone: Sequence[str], keys: Mapping[str, Sequence[Any]]) -> Iterable[list[str]]:
     """Yield the tables that foreign keys connect with each other, together."""
     left = set(alone)
     neighbours: dict[str, set[str]] = {key: set() for key in alone}
@@ -586,4 +582,3 @@ def _places(table: Table) -> str:
 
 def _shown(value: str | None) -> str:
     return "NULL" if value is None else repr(value)
-

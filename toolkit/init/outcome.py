@@ -53,9 +53,7 @@ def of_expression(ruled: Mapping[str | None, int]) -> tuple[tuple[str, ...], lis
     ]
 
 
-def of_rule(
-    how: Rule, root: str, values: Mapping[str | None, int], clients: int
-) -> list[Decision]:
+def of_rule(how: Rule, root: str, values: Mapping[str | None, int], clients: int) -> list[Decision]:
     """Return what is open about the rule: clients without a region.
 
     Args:
@@ -75,7 +73,7 @@ def of_rule(
                 name,
                 f"it misses {len(missed):,} value(s) of {how.column}, with their clients: "
                 f"{shown}{more}",
-                todo=f"add a line for each to {name}, or default = \"<region>\" in [root.region]",
+                todo=f'add a line for each to {name}, or default = "<region>" in [root.region]',
             )
         )
     null = values.get(None, 0) if how.column is not None else clients
@@ -88,7 +86,7 @@ def of_rule(
             Decision(
                 root,
                 f"{null:,} client(s) have no region: {why}",
-                todo="mend them, or add default = \"<region>\" in [root.region]; every key is in a "
+                todo='mend them, or add default = "<region>" in [root.region]; every key is in a '
                 "file of the project",
             )
         )
@@ -217,7 +215,11 @@ def _bare_but(metadata: MetaData, key: str, default_schema: str) -> MetaData:
 def _refusing(seen: Seen, refused: Sequence[tuple[str, str]]) -> Seen:
     open_ = [
         Decision(
-            "PostgreSQL" if backend == "postgres" else "MongoDB" if backend == "mongo" else "layout",
+            "PostgreSQL"
+            if backend == "postgres"
+            else "MongoDB"
+            if backend == "mongo"
+            else "layout",
             f"cannot be carried: {text}",
             todo="follow the advice, or leave the object out",
         )

@@ -1,8 +1,8 @@
 """Which way the rows of a table go home, decided by what the data say of every way. Pure.
 
 Foreign keys alone cannot tell an order's customer from its card's customer, nor a payer from a
-payee. The rows can: where all ways lead to the same client, any of them is right; where they differ,
-the order of :func:`_standing` decides, and where that does not, the operator has to.
+payee. The rows can: where all ways lead to the same client, any of them is right; where they
+differ, the order of :func:`_standing` decides, and where that does not, the operator has to.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ class Choice:
 def ways_of(placement: Placement, key: str) -> tuple[ForeignKey, ...]:
     """Return the foreign keys of a table that lead to a regional table, its home first."""
     placed = placement[key]
-    others = [
-        one for one in placed.roles if one != placed.home and placement[one.target].regional
-    ]
+    others = [one for one in placed.roles if one != placed.home and placement[one.target].regional]
     return (*((placed.home,) if placed.home is not None else ()), *others)
 
 

@@ -243,4 +243,3 @@ def _open_quotes(line: str, quotes: str) -> str:
             quotes = match.group()
         at = match.end()
     return quotes
-

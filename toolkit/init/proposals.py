@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Table
+from sqlalchemy.types import TypeEngine
 
 from toolkit.init.roots import words
 from toolkit.types import postgres_type
@@ -20,7 +22,7 @@ _FAMILY = {"character varying": "text", "character": "text"} | dict.fromkeys(
     _WHOLE_NUMBERS, "number"
 )
 #: How the columns end that refer to another row.
-_REFERRING = frozenset("id no nr num number key code ref uuid guid".split())
+_REFERRING = frozenset(("id", "no", "nr", "num", "number", "key", "code", "ref", "uuid", "guid"))
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,8 @@ def best(guessed: Sequence[Guess], found: Sequence[tuple[int, int, int]]) -> lis
     return sorted(proposals, key=lambda one: (not one.guess.named, -one.values))
 
 
-def _family(type_: object) -> str | None:
-    found = postgres_type(type_)  # type: ignore[arg-type]  (a column's type is a TypeEngine)
+def _family(type_: TypeEngine[Any]) -> str | None:
+    found = postgres_type(type_)
     if found.is_array or found.name not in _COMPARABLE:
         return None
     return _FAMILY.get(found.name, found.name)

@@ -24,7 +24,9 @@ def read_schema(
 ) -> tuple[MetaData, list[Note]]:
     """Read tables, columns, keys and indexes, and what there is to say about them."""
     found = reflect.read(connection, schemas, default_schema)
-    return found.metadata, [Note(f"{note.table}, {note.subject}", note.text) for note in found.notes]
+    return found.metadata, [
+        Note(f"{note.table}, {note.subject}", note.text) for note in found.notes
+    ]
 
 
 def read_extras(connection: Connection, schemas: Sequence[str]) -> list[Extra]:

@@ -29,7 +29,10 @@ def placement_rows(seen: Seen) -> list[tuple[str, str, str]]:
         elif placed.kind is Kind.undecided:
             why = "to be decided" if key in asked else "it follows what is decided of its parent"
         elif choice is not None and choice.alternatives:
-            kind, why = "to be decided", f"its rows follow {' or '.join(map(_columns, choice.alternatives))}"
+            kind, why = (
+                "to be decided",
+                f"its rows follow {' or '.join(map(_columns, choice.alternatives))}",
+            )
         elif placed.home is not None:
             why = path(placed.home_path)
             if privacy is not None and privacy.through is not None:
@@ -161,9 +164,7 @@ def document(seen: Seen) -> dict[str, Any]:
         ],
         "notes": [{"subject": note.subject, "text": note.text} for note in seen.notes],
         "clients_without_region": len(seen.homeless),
-        "unmapped": [
-            {"value": value, "clients": count} for value, count in seen.unmapped.items()
-        ],
+        "unmapped": [{"value": value, "clients": count} for value, count in seen.unmapped.items()],
     }
 
 
@@ -222,11 +223,11 @@ def _regions(seen: Seen) -> Iterable[str]:
         count = sum(_rows(seen, key).get(code, 0) for key in regional)
         size = sum(seen.region_bytes(key).get(code, 0) for key in regional)
         if code or count:
-            rows.append(
-                (code or "none", f"{clients.get(code, 0):,}", f"{count:,}", _size(size))
-            )
+            rows.append((code or "none", f"{clients.get(code, 0):,}", f"{count:,}", _size(size)))
     shared_rows = sum(sum(_rows(seen, key).values()) for key in shared)
-    rows.append(("global", "", f"{shared_rows:,}", _size(sum(seen.bytes.get(k, 0) for k in shared))))
+    rows.append(
+        ("global", "", f"{shared_rows:,}", _size(sum(seen.bytes.get(k, 0) for k in shared)))
+    )
     yield from table(("region", "clients", "rows", "bytes"), rows)
 
 
@@ -325,7 +326,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]
     cells = [[_cell(text) for text in row] for row in (header, *rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(header))]
     for number, row in enumerate(cells):
-        yield "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |"
+        yield (
+            "| "
+            + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+            + " |"
+        )
         if number == 0:
             yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     yield ""

@@ -14,19 +14,74 @@ from toolkit.placement import foreign_keys, table_key
 
 #: What tables of clients are called.
 _CLIENTS = frozenset(
-    "account client company consumer customer holder household member merchant organisation "
-    "organization owner partner party patient person player shop student subscriber tenant user "
-    "workspace".split()
+    [
+        "account",
+        "client",
+        "company",
+        "consumer",
+        "customer",
+        "holder",
+        "household",
+        "member",
+        "merchant",
+        "organisation",
+        "organization",
+        "owner",
+        "partner",
+        "party",
+        "patient",
+        "person",
+        "player",
+        "shop",
+        "student",
+        "subscriber",
+        "tenant",
+        "user",
+        "workspace",
+    ]
 )
 #: What tables are called that clients share.
 _REFERENCE = frozenset(
-    "category city code country currency genre kind language level region role state status type "
-    "unit".split()
+    [
+        "category",
+        "city",
+        "code",
+        "country",
+        "currency",
+        "genre",
+        "kind",
+        "language",
+        "level",
+        "region",
+        "role",
+        "state",
+        "status",
+        "type",
+        "unit",
+    ]
 )
 #: What columns are called that tell where somebody is.
 REGION_WORDS = frozenset(
-    "branch city continent country county jurisdiction land locale location market nation "
-    "province region residence site state territory zone".split()
+    [
+        "branch",
+        "city",
+        "continent",
+        "country",
+        "county",
+        "jurisdiction",
+        "land",
+        "locale",
+        "location",
+        "market",
+        "nation",
+        "province",
+        "region",
+        "residence",
+        "site",
+        "state",
+        "territory",
+        "zone",
+    ]
 )
 
 
@@ -75,7 +130,7 @@ def propose(
 
 
 def words(name: str) -> list[str]:
-    """Return the words of a name, in lower case and singular: ``CustomerOrders`` or ``ORDER_id``."""
+    """Return the words of a name, in lower case and singular."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return [singular(word) for word in re.split(r"[\W_]+", spaced.lower()) if word]
 
@@ -93,9 +148,7 @@ def singular(word: str) -> str:
 
 def region_like(table: Table) -> tuple[str, ...]:
     """Return the columns of a table that could tell where somebody is, by their names."""
-    return tuple(
-        column.name for column in table.columns if REGION_WORDS & set(words(column.name))
-    )
+    return tuple(column.name for column in table.columns if REGION_WORDS & set(words(column.name)))
 
 
 def _reaching(root: str, referencing: Mapping[str, set[str]]) -> set[str]:

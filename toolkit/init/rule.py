@@ -1,4 +1,4 @@
-"""How a client's region follows from its row: what the operator gave, and all that is wrong with it.
+"""How a client's region follows from its row: what the operator gave, and what is wrong with it.
 
 Pure but for reading the operator's own files. Nothing is raised one mistake at a time: mistakes are
 collected, so that one message can name all of them.
@@ -119,7 +119,9 @@ def read_csv(path: Path, columns: int | None, names: Sequence[str]) -> tuple[Lis
             f"cannot read {path}: {error}", hint="name a readable UTF-8 file"
         ) from None
     except csv.Error as error:
-        raise UsageError(f"{path} is not a CSV file: {error}", hint="quote what holds a comma") from None
+        raise UsageError(
+            f"{path} is not a CSV file: {error}", hint="quote what holds a comma"
+        ) from None
     header = tuple(names)
     added = True
     if lines and lines[0][1][-1] not in {row[-1] for _, row in lines[1:]}:
@@ -137,8 +139,8 @@ def read_csv(path: Path, columns: int | None, names: Sequence[str]) -> tuple[Lis
         if not REGION_CODE.fullmatch(row[-1]):
             codes.setdefault(row[-1], number)
     mistakes += [
-        f"{path.name}, line {number}: {code!r} is no region code (a lower-case letter, then at most "
-        "15 of a-z, 0-9 and _)"
+        f"{path.name}, line {number}: {code!r} is no region code (a lower-case letter, then at "
+        "most 15 of a-z, 0-9 and _)"
         for code, number in list(codes.items())[:_MOST]
     ]
     if len(codes) > _MOST:
@@ -189,7 +191,9 @@ def path_problems(
         if hop not in leading:
             columns = tables[key].columns.keys()
             what = "no foreign key" if hop in columns else "no column"
-            return [f"{path!r}: {hop!r} is {what} of {key!r}{_near(hop, list(leading))}"], frozenset()
+            return [
+                f"{path!r}: {hop!r} is {what} of {key!r}{_near(hop, list(leading))}"
+            ], frozenset()
         key = leading[hop].target
         over.add(key)
     if last not in tables[key].columns:

@@ -1,4 +1,4 @@
-"""From what the data say to the lines of ``regionkit.toml``: statements, and open questions. Pure."""
+"""From what the data say to the lines of ``regionkit.toml``, and to open questions. Pure."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ def concluded(decisions: Decisions, stated: Mapping[str, Statement]) -> list[Sta
         choice, privacy = decisions.choices.get(key), decisions.privacy.get(key)
         if key in stated or (choice is not None and choice.alternatives):
             continue
-        home, through, same, why = None, None, (), []
+        home: tuple[str, ...] | None = None
+        through: Through | None = None
+        same: tuple[tuple[str, ...], ...] = ()
+        why: list[str] = []
         if privacy is not None and privacy.through is not None:
             through = Through(privacy.through.table, privacy.through.columns)
             why.append(f"{_rows(privacy.sharing.rows)}: {privacy.why}, and stays with it.")
@@ -180,7 +183,7 @@ def contradictions(
         stated: what the operator has stated.
         region: one of the regions, as an example.
     """
-    found = []
+    found: list[Decision] = []
     for key, choice in decisions.choices.items():
         said, evidence = stated.get(key, Statement()), decisions.evidence[key]
         if choice.home is not None:
@@ -241,15 +244,13 @@ def _clientless(
 
 
 def _with(key: str, said: Statement, decisions: Decisions, region: str) -> tuple[str, ...]:
-    """Return the section that places rows without a client, or the line for the one that is there."""
+    """Return the section that places rows without a client, or where the line goes."""
     line = f"orphans = {toml_string(region)}"
     exists = said != Statement() or any(one.table == key for one in concluded(decisions, {}))
     return (f"in {section(key)}", line) if exists else (section(key), line)
 
 
-def _stated_privacy(
-    key: str, privacy: Privacy, said: Statement, region: str
-) -> Iterable[Decision]:
+def _stated_privacy(key: str, privacy: Privacy, said: Statement, region: str) -> Iterable[Decision]:
     if said.owned_through is None or privacy.through is None:
         return
     use = privacy.sharing.by_key[privacy.through]
@@ -297,13 +298,11 @@ def unconnected(
     choices = [
         answer(key, Statement(owner=(one.guess.target, (one.guess.column,)))) for one in proposals
     ]
-    return Decision(
-        key, f"{why}{suggestion}", (*choices, answer(key, Statement(kind=Kind.shared)))
-    )
+    return Decision(key, f"{why}{suggestion}", (*choices, answer(key, Statement(kind=Kind.shared))))
 
 
 def isolated(root: str, key: str) -> Stated:
-    """Return the statement of a table that is connected with nothing, and could belong to nobody."""
+    """Return the statement of a table that nothing connects, and that can belong to nobody."""
     return Stated(
         key,
         Statement(kind=Kind.shared),

@@ -231,7 +231,7 @@ class Survey:
     # Privacy ---------------------------------------------------------------------------------
 
     def _ask_sharing(self, state: _State, placement: Placement, asking: Asking) -> bool:
-        """Ask whose rows the tables are that regional ones refer to; return whether one has owners."""
+        """Ask whose the tables are that regional ones refer to; return whether one has owners."""
         used: dict[str, list[ForeignKey]] = {}
         for key in placement.regional:
             for one, role in placement[key].roles.items():

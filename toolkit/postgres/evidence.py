@@ -1,4 +1,4 @@
-"""Asking the rows of a source what its foreign keys cannot tell: whose they are, and who shares them.
+"""Asking the rows of a source what its foreign keys cannot tell: whose they are, who shares them.
 
 One pass over each table; nothing is written, and any role that may read the tables may ask.
 """
@@ -17,8 +17,8 @@ from toolkit.placement import ForeignKey
 from toolkit.postgres import ddl, session
 from toolkit.postgres.environment import JOURNAL_SCHEMA, version_table
 from toolkit.postgres.regions import HOME_ALIAS, Joined, RegionQuery
-from toolkit.postgres.source import blaming_the_rule
 from toolkit.postgres.session import Connection
+from toolkit.postgres.source import blaming_the_rule
 
 #: Ways that are compared each with each; of more, each is compared with the home path alone.
 _MOST_WAYS = 8
@@ -136,7 +136,7 @@ class Evidence:
             self._connection.execute(f"EXPLAIN SELECT {joined.region} FROM {joined.sql}")
 
     def table(self, key: str) -> TableEvidence:
-        """Count the rows of a table per region, along each way to a client, and where ways differ."""
+        """Count the rows of a table per region, along each way to a client, and how ways differ."""
         placed = self._layout.placement[key]
         if not placed.regional and not placed.roles:
             return TableEvidence({"": self._count(self._query.rows(key))})
@@ -265,7 +265,7 @@ class Evidence:
         return {row[0]: int(row[1]) for row in rows}
 
     def unmapped(self) -> dict[str | None, int]:
-        """Return the values of the rule's column that no region is given for, with their clients."""
+        """Return the values of the rule's column that have no region, with their clients."""
         joined = self._query.joined(self._layout.placement.root)
         value = self._query.value()
         assert value is not None
@@ -315,9 +315,7 @@ class Evidence:
             f"SELECT {', '.join(counts)} FROM {self._query.rows(table)} AS t"
         ).fetchone()
         assert row is not None
-        return [
-            (int(row[at]), int(row[at + 1]), int(row[at + 2])) for at in range(0, len(row), 3)
-        ]
+        return [(int(row[at]), int(row[at + 1]), int(row[at + 2])) for at in range(0, len(row), 3)]
 
 
 def names_of(relations: Iterable[Relation], default_schema: str) -> Mapping[str, Relation]:
