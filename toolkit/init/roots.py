@@ -14,7 +14,7 @@ from toolkit.placement import foreign_keys, table_key
 
 #: What tables of clients are called.
 _CLIENTS = frozenset(
-    [
+    {
         "account",
         "client",
         "company",
@@ -38,11 +38,11 @@ _CLIENTS = frozenset(
         "tenant",
         "user",
         "workspace",
-    ]
+    }
 )
 #: What tables are called that clients share.
 _REFERENCE = frozenset(
-    [
+    {
         "category",
         "city",
         "code",
@@ -58,11 +58,11 @@ _REFERENCE = frozenset(
         "status",
         "type",
         "unit",
-    ]
+    }
 )
 #: What columns are called that tell where somebody is.
 REGION_WORDS = frozenset(
-    [
+    {
         "branch",
         "city",
         "continent",
@@ -81,7 +81,7 @@ REGION_WORDS = frozenset(
         "state",
         "territory",
         "zone",
-    ]
+    }
 )
 
 
@@ -92,14 +92,14 @@ class RootProposal:
     Attributes:
         table: its key.
         followers: how many tables have a path of foreign keys to it.
-        region_columns: columns of its own that could tell a region.
+        region_paths: paths from it to columns that could tell a region.
         reasons: why, in words.
         score: the greater the likelier.
     """
 
     table: str
     followers: int
-    region_columns: tuple[str, ...]
+    region_paths: tuple[str, ...]
     reasons: tuple[str, ...]
     score: float
 
@@ -122,7 +122,14 @@ def propose(
             if one.target != key and one.target in referencing:
                 referencing[one.target].add(key)
     found = [
-        _proposal(key, table, len(_reaching(key, referencing)), rows.get(key, 0), len(tables))
+        _proposal(
+            key,
+            table,
+            len(_reaching(key, referencing)),
+            rows.get(key, 0),
+            len(tables),
+            region_paths(tables, key, default_schema)[:3],
+        )
         for key, table in tables.items()
         if list(table.primary_key.columns)
     ]
@@ -151,6 +158,28 @@ def region_like(table: Table) -> tuple[str, ...]:
     return tuple(column.name for column in table.columns if REGION_WORDS & set(words(column.name)))
 
 
+def region_paths(
+    tables: Mapping[str, Table], key: str, default_schema: str, hops: int = 3
+) -> tuple[str, ...]:
+    """Return paths from a table to columns that could tell a place, the shortest first."""
+    found: list[str] = []
+    seen = {key}
+    queue: deque[tuple[tuple[str, ...], str]] = deque([((), key)])
+    while queue:
+        path, at = queue.popleft()
+        keys = [one for one in foreign_keys(tables[at], default_schema) if len(one.columns) == 1]
+        numbers = {one.columns[0] for one in keys if words(one.columns[0])[-1:] == ["id"]}
+        found += [
+            ".".join((*path, name)) for name in region_like(tables[at]) if name not in numbers
+        ]
+        if len(path) < hops:
+            for one in keys:
+                if one.target not in seen and one.target in tables:
+                    seen.add(one.target)
+                    queue.append(((*path, one.columns[0]), one.target))
+    return tuple(found)
+
+
 def _reaching(root: str, referencing: Mapping[str, set[str]]) -> set[str]:
     seen: set[str] = set()
     queue = deque([root])
@@ -161,7 +190,9 @@ def _reaching(root: str, referencing: Mapping[str, set[str]]) -> set[str]:
     return seen
 
 
-def _proposal(key: str, table: Table, followers: int, rows: int, tables: int) -> RootProposal:
+def _proposal(
+    key: str, table: Table, followers: int, rows: int, tables: int, places: tuple[str, ...]
+) -> RootProposal:
     named = words(table.name)
     reasons = []
     score = 2.0 * math.log2(1 + followers)
@@ -176,10 +207,9 @@ def _proposal(key: str, table: Table, followers: int, rows: int, tables: int) ->
     if named and named[-1] in _REFERENCE:
         score -= 6
         reasons.append("its name speaks of shared reference data")
-    places = region_like(table)
     if places:
-        score += 3
-        reasons.append(f"it has {', '.join(places)}")
+        score += 3 if "." not in places[0] else 2
+        reasons.append(f"where it is could be told by {', '.join(places)}")
     if rows > 0:
         score += min(2.0, math.log10(rows) / 2)
         reasons.append(f"about {rows:,} rows")

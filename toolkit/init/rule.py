@@ -145,6 +145,7 @@ def read_csv(path: Path, columns: int | None, names: Sequence[str]) -> tuple[Lis
     ]
     if len(codes) > _MOST:
         mistakes.append(f"{path.name}: {len(codes) - _MOST} more such codes")
+    lines = [(number, row) for number, row in lines if row[-1] not in codes]
     mistakes += _repeated(path.name, lines)
     if not lines:
         mistakes.append(f"{path.name}: it holds no line of data")

@@ -36,7 +36,7 @@ from toolkit.placement import (
     table_key,
     with_owner_columns,
 )
-from toolkit.topology import Topology
+from toolkit.topology import Region, Topology
 
 #: More rounds than any schema needs: each decides at least one table for good.
 _MOST_ROUNDS = 20
@@ -168,12 +168,6 @@ class Survey:
                 said[key] = replace(own, home=min(one.columns for one in nearest))
         return said
 
-    def bare_layout(self) -> Layout:
-        """Return a layout in which the root alone is regional, and nothing is asked for."""
-        said = {key: Statement(kind=Kind.shared) for key in self._full if key != self._root}
-        placement = infer(self._bare, self._root, said, default_schema=self._schema)
-        return decide(self._bare, self._topology, placement, default_schema=self._schema)
-
     def _layout(self, metadata: MetaData, placement: Placement) -> Layout:
         """Return the layout to ask with: only keys that lead to regional tables are followed."""
         return decide(
@@ -296,6 +290,15 @@ def skeleton(metadata: MetaData) -> MetaData:
             if not isinstance(constraint, PrimaryKeyConstraint | ForeignKeyConstraint):
                 copy.constraints.discard(constraint)
     return bare
+
+
+def bare_layout(metadata: MetaData, root: str, default_schema: str) -> Layout:
+    """Return a layout in which the root alone is regional: enough to ask the rule."""
+    bare = skeleton(metadata)
+    tables = [table_key(table, default_schema) for table in bare.tables.values()]
+    said = {key: Statement(kind=Kind.shared) for key in tables if key != root}
+    placement = infer(bare, root, said, default_schema=default_schema)
+    return decide(bare, Topology((Region("unknown"),)), placement, default_schema=default_schema)
 
 
 def _uniques(table: Table) -> list[frozenset[str]]:

@@ -287,6 +287,22 @@ class Evidence:
         ).fetchall()
         return [tuple(map(str, row)) for row in rows]
 
+    def strangers(self) -> int:
+        """Return how many lines of the operator's list name no client."""
+        columns = self._layout.root.primary_key
+        listed = self._query.listed()
+        names = ", ".join(f"k{number}" for number in range(len(columns)))
+        condition = " AND ".join(
+            f"t.{ddl.quote(column)}::text = l.k{number}" for number, column in enumerate(columns)
+        )
+        row = self._connection.execute(
+            f"SELECT count(*) FROM unnest({listed}) AS l({names}, region) WHERE NOT EXISTS "
+            f"(SELECT FROM {self._query.rows(self._layout.placement.root)} AS t "
+            f"WHERE {condition})"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
     # Keys that nothing declares --------------------------------------------------------------
 
     def contained(

@@ -282,19 +282,22 @@ class RegionQuery:
 
     def _listed(self, root: str, prefix: str, to: _From) -> str:
         """Join the operator's list of clients."""
-        assert self._clients is not None
         keys = self._layout.root.primary_key
         alias = f"{prefix}list"
-        columns = list(zip(*self._clients, strict=True)) or [()] * (len(keys) + 1)
-        arrays = ", ".join(
-            f"ARRAY[{', '.join(map(ddl.literal, values))}]::text[]" for values in columns
-        )
         names = ", ".join(f"k{number}" for number in range(len(keys)))
         condition = " AND ".join(
             f"{root}.{ddl.quote(key)}::text = {alias}.k{number}" for number, key in enumerate(keys)
         )
-        to.join(f"unnest({arrays}) AS {alias}({names}, region)", condition)
+        to.join(f"unnest({self.listed()}) AS {alias}({names}, region)", condition)
         return f"{alias}.region"
+
+    def listed(self) -> str:
+        """Return SQL for the operator's list of clients: an array for each column."""
+        columns = list(zip(*self._clients or (), strict=True))
+        columns = columns or [()] * (len(self._layout.root.primary_key) + 1)
+        return ", ".join(
+            f"ARRAY[{', '.join(map(ddl.literal, values))}]::text[]" for values in columns
+        )
 
     def client(self, alias: str) -> str:
         """Return SQL for the key of a client as an array of texts."""
