@@ -58,8 +58,8 @@ INSERT INTO mandate SELECT 1 + n % 30, n, '2020-01-01' FROM generate_series(1, 6
 UPDATE client SET default_account_id = id + 29 WHERE id > 1;
 INSERT INTO card SELECT n, n, 1 + n % 30 FROM generate_series(1, 60) n;
 INSERT INTO payment SELECT n, 1 + n % 60, CASE WHEN n % 4 > 0 THEN 1 + n % 60 END, n FROM generate_series(1, 300) n;
-INSERT INTO transfer SELECT n, 1 + n % 60, 1 + (n * 7) % 60, n FROM generate_series(1, 100) n;
-INSERT INTO gift SELECT n, 1 + n % 30, CASE WHEN n % 2 = 0 THEN 1 + (n * 5) % 30 END FROM generate_series(1, 40) n;
+INSERT INTO transfer SELECT n, 1 + n % 60, 1 + (n * 7 + n / 9) % 60, n FROM generate_series(1, 100) n;
+INSERT INTO gift SELECT n, 1 + n % 30, CASE WHEN n % 2 = 0 THEN 1 + (n * 5 + n / 7) % 30 END FROM generate_series(1, 40) n;
 INSERT INTO letter SELECT n, 'C' || (1 + n % 30) FROM generate_series(1, 45) n;
 INSERT INTO letter_page SELECT 1 + n % 45, n / 45, 'text' FROM generate_series(0, 89) n;
 INSERT INTO holiday VALUES ('2025-12-25', 'Christmas');
