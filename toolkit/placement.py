@@ -234,7 +234,7 @@ def with_owner_columns(
     tables = {table_key(table, default_schema): table for table in metadata.tables.values()}
     _check_known(tables, [root, *owned, *(through.table for through in owned.values())])
     extended = MetaData(schema=metadata.schema)
-    for table in metadata.sorted_tables:
+    for table in metadata.tables.values():
         table.to_metadata(extended).info.update(table.info)
     for name, through in owned.items():
         own = _declared_keys(tables[through.table], default_schema)

@@ -219,7 +219,7 @@ def test_the_data_decide_what_foreign_keys_cannot_tell(
         "client": {"same_region": ["address_id", "default_account_id"]},
         "address": {"owned_through": "client via address_id"},
         "account": {"owned_through": "mandate via account_id"},
-        "mandate": {"home": "client_id", "same_region": ["account_id"]},
+        "mandate": {"same_region": ["account_id"]},
         "card": {"home": "client_id", "same_region": ["account_id"]},
         "payment": {"home": "account_id", "same_region": ["card_id"]},
         "gift": {"home": "giver"},

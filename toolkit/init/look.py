@@ -16,7 +16,7 @@ from toolkit.init.ownership import Decisions
 from toolkit.init.proposals import OwnerProposal, best, guesses
 from toolkit.init.rule import Rule
 from toolkit.init.seen import Decision, Note, Request, Seen, Stated
-from toolkit.init.survey import Survey, bare_layout
+from toolkit.init.survey import Survey, bare_layout, skeleton
 from toolkit.layout import Layout
 from toolkit.placement import ForeignKey, Kind, Statement, foreign_keys, table_key
 from toolkit.postgres import evidence
@@ -54,7 +54,7 @@ def look(
 
 @dataclass(frozen=True)
 class _Source:
-    """What the catalogue says."""
+    """What the catalogue says; ``bare`` is the schema without what the rows are not asked for."""
 
     database: str
     default: str
@@ -62,6 +62,7 @@ class _Source:
     taken: tuple[str, ...]
     root: str
     metadata: MetaData
+    bare: MetaData
     extras: tuple[Extra, ...]
     notes: tuple[Note, ...]
     relations: Mapping[str, Relation]
@@ -131,6 +132,7 @@ class _Look:
             tuple(sorted(self._every_schema())),
             root.name if root.schema == default else f"{root.schema}.{root.name}",
             metadata,
+            skeleton(metadata),
             tuple(reading.read_extras(self._connection, schemas)),
             tuple(notes),
             relations,
@@ -160,7 +162,7 @@ class _Look:
 
     def _ruled(self, source: _Source, how: Rule) -> _Ruled:
         """Ask what the rule gives."""
-        bare = bare_layout(source.metadata, source.root, source.default)
+        bare = bare_layout(source.bare, source.root, source.default)
         asking = self._asker(source, how, _UNKNOWN)(bare)
         declared = self._existing.topology.codes if self._existing is not None else ()
         problems: list[Decision] = []
@@ -223,10 +225,11 @@ class _Look:
 
     def _survey(self, source: _Source, how: Rule, reference: frozenset[str], ruled: _Ruled) -> Seen:
         ask = self._asker(source, how, ruled.topology)
-        asking = ask(bare_layout(source.metadata, source.root, source.default))
+        asking = ask(bare_layout(source.bare, source.root, source.default))
         stated = self._stated(source)
         survey = Survey(
             source.metadata,
+            source.bare,
             source.root,
             stated,
             default_schema=source.default,

@@ -2,7 +2,7 @@
 
 Foreign keys alone cannot tell an order's customer from its card's customer, nor a payer from a
 payee. The rows can: where all ways lead to the same client, any of them is right; where they
-differ, the order of :func:`_standing` decides, and where that does not, the operator has to.
+differ, the order of :class:`_Standing` decides, and where that does not, the operator has to.
 """
 
 from __future__ import annotations
@@ -46,20 +46,46 @@ def ways_of(placement: Placement, key: str) -> tuple[ForeignKey, ...]:
     return (*((placed.home,) if placed.home is not None else ()), *others)
 
 
-def candidates(placement: Placement, key: str) -> tuple[ForeignKey, ...]:
+#: From a table that is owned through another to that other one.
+Through = Mapping[str, str]
+
+
+def candidates(placement: Placement, key: str, through: Through) -> tuple[ForeignKey, ...]:
     """Return the foreign keys that the rows of a table could follow.
 
-    A key whose own home path comes back to the table is none: it would lead in a circle.
+    A key is none if the client at its end is found by way of the table itself: it would lead in a
+    circle.
+
+    Args:
+        placement: as it stands.
+        key: of the table.
+        through: the table through which each table is owned that has no way of its own.
     """
     if placement[key].home is None:
         return ()
+    homes = {name: placed.home for name, placed in placement.tables.items()}
     return tuple(
-        one
-        for one in ways_of(placement, key)
-        if one.target != key
-        and all(hop.target != key for hop in placement[one.target].home_path)
-        and key not in {hop.table for hop in placement[one.target].home_path}
+        one for one in ways_of(placement, key) if key not in on_the_way(homes, one.target, through)
     )
+
+
+def on_the_way(
+    homes: Mapping[str, ForeignKey | None], key: str, through: Through
+) -> frozenset[str]:
+    """Return the tables that the client of a table's rows is found by, the table included."""
+    seen: set[str] = set()
+    queue = [key]
+    while queue:
+        at = queue.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        home = homes.get(at)
+        if at in through:
+            queue.append(through[at])
+        elif home is not None:
+            queue.append(home.target)
+    return frozenset(seen)
 
 
 def choose(
@@ -67,6 +93,7 @@ def choose(
     key: str,
     table: Table,
     found: TableEvidence,
+    through: Through,
     stated: ForeignKey | None = None,
 ) -> Choice:
     """Decide which of its foreign keys the rows of an owned table follow.
@@ -76,12 +103,13 @@ def choose(
         key: of the table.
         table: the table.
         found: what its rows say.
+        through: the table through which each table is owned that has no way of its own.
         stated: the key that the operator has named, if any.
     """
-    able = [stated] if stated is not None else list(candidates(placement, key))
+    able = [stated] if stated is not None else list(candidates(placement, key, through))
     if not able:
         return Choice(placement[key].home)
-    standing = {one: _standing(placement, table, found, one) for one in able}
+    standing = {one: _standing(placement, table, found, through, one) for one in able}
     best = min(standing.values())
     equals = sorted((one for one in able if standing[one] == best), key=lambda one: one.columns)
     home = equals[0]
@@ -118,21 +146,34 @@ def stays(found: TableEvidence, home: ForeignKey | None, other: ForeignKey) -> b
     return way.clients == way.filled - way.nowhere and meeting.rows == way.clients
 
 
-def _standing(
-    placement: Placement, table: Table, found: TableEvidence, key: ForeignKey
-) -> tuple[bool, int, bool]:
-    """Return how good a way home is; the least is the best.
+@dataclass(frozen=True, order=True)
+class _Standing:
+    """How good a way home is; the least is the best.
 
-    A way that is there for every row goes before one that is not, a shorter one before a longer
-    one, one that can never be missing before one that can.
+    Attributes:
+        missing: whether some row has no client by it.
+        derived: whether it leads over a table whose own client is found by who refers to it.
+        length: how many foreign keys it takes.
+        optional: whether the schema lets it be NULL.
     """
+
+    missing: bool
+    derived: bool
+    length: int
+    optional: bool
+
+
+def _standing(
+    placement: Placement, table: Table, found: TableEvidence, through: Through, key: ForeignKey
+) -> _Standing:
     way = found.ways.get(key)
     missing = way is not None and way.clients < found.total
-    length = 1 + len(placement[key.target].home_path)
+    path = placement[key.target].home_path
+    derived = not through.keys().isdisjoint([key.target, *(hop.target for hop in path)])
     optional = any(
         column in table.columns and bool(table.columns[column].nullable) for column in key.columns
     )
-    return missing, length, optional
+    return _Standing(missing, derived, 1 + len(path), optional)
 
 
 def _why(
@@ -140,7 +181,7 @@ def _why(
     found: TableEvidence,
     home: ForeignKey,
     able: Sequence[ForeignKey],
-    standing: Mapping[ForeignKey, tuple[bool, int, bool]],
+    standing: Mapping[ForeignKey, _Standing],
     stated: ForeignKey | None,
 ) -> str:
     if stated is not None:
@@ -153,11 +194,13 @@ def _why(
             return "all ways lead to the same client in every row"
         return "no row tells the ways apart"
     mine, theirs = standing[home], min(standing[one] for one in differ)
-    if mine[0] != theirs[0]:
+    if mine.missing != theirs.missing:
         return "the only way that leads every row to a client"
-    if mine[1] != theirs[1]:
+    if mine.derived != theirs.derived:
+        return "the way that foreign keys declare up to the root"
+    if mine.length != theirs.length:
         return "the shortest way"
-    if mine[2] != theirs[2]:
+    if mine.optional != theirs.optional:
         return "the only way that is never NULL"
     return "the first of several ways"
 
@@ -247,9 +290,11 @@ class Decisions:
         choices: of the root and every owned table.
         privacy: of every table that was asked whether it belongs to the clients.
         evidence: the rows of every table.
+        through: the table through which each table is owned that has no way of its own.
     """
 
     placement: Placement
     choices: Mapping[str, Choice] = field(default_factory=dict)
     privacy: Mapping[str, Privacy] = field(default_factory=dict)
     evidence: Mapping[str, TableEvidence] = field(default_factory=dict)
+    through: Through = field(default_factory=dict)

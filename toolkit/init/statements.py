@@ -92,8 +92,18 @@ def concluded(decisions: Decisions, stated: Mapping[str, Statement]) -> list[Sta
 
 
 def _several(decisions: Decisions, key: str) -> bool:
-    able = candidates(decisions.placement, key)
-    return len({way.columns for way in able}) > 1
+    """Return whether the foreign keys alone would leave the way home open, or take another one."""
+    placement = decisions.placement
+    home = placement[key].home
+    near = {
+        way.columns
+        for way in ways_of(placement, key)
+        if home is not None
+        and way.target != key
+        and len(placement[way.target].home_path) <= len(placement[home.target].home_path)
+    }
+    able = {way.columns for way in candidates(placement, key, decisions.through)}
+    return len(able | near) > 1
 
 
 def _reasons(decisions: Decisions, key: str, choice: Choice, *, said: bool) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sqlalchemy import (
+    Column,
     ForeignKeyConstraint,
     MetaData,
     PrimaryKeyConstraint,
@@ -21,7 +22,16 @@ from sqlalchemy import (
 )
 
 from toolkit.evidence import Sharing, TableEvidence
-from toolkit.init.ownership import Choice, Decisions, Privacy, choose, of_root, private, ways_of
+from toolkit.init.ownership import (
+    Choice,
+    Decisions,
+    Privacy,
+    choose,
+    of_root,
+    on_the_way,
+    private,
+    ways_of,
+)
 from toolkit.layout import Layout, decide
 from toolkit.placement import (
     ForeignKey,
@@ -72,6 +82,7 @@ class Survey:
 
     Args:
         metadata: the logical schema.
+        bare: its :func:`skeleton`.
         root: key of the root.
         stated: what the operator has decided already; it is not touched, but it is checked.
         default_schema: the schema that table keys leave out.
@@ -84,6 +95,7 @@ class Survey:
     def __init__(
         self,
         metadata: MetaData,
+        bare: MetaData,
         root: str,
         stated: Mapping[str, Statement],
         *,
@@ -94,7 +106,8 @@ class Survey:
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._full = {table_key(table, default_schema): table for table in metadata.tables.values()}
-        self._bare = skeleton(metadata)
+        self._bare = self._extended = bare
+        self._owned: dict[str, Through] = {}
         self._root = root
         self._stated = stated
         self._schema = default_schema
@@ -118,12 +131,20 @@ class Survey:
                 break
         placement, metadata = self.placed(state.statements)
         self._check_stated(state, placement, self._asking(self._layout(metadata, placement)))
-        return Decisions(placement, state.choices, state.privacy, state.evidence)
+        return Decisions(
+            placement, state.choices, state.privacy, state.evidence, _through(state.statements)
+        )
 
     def placed(self, statements: Mapping[str, Statement]) -> tuple[Placement, MetaData]:
         """Return the placement, each table with several ways home put on one of them for now."""
         said = self._first_homes(statements)
-        metadata = with_owner_columns(self._bare, self._root, said, default_schema=self._schema)
+        owned = {key: one.owned_through for key, one in said.items() if one.owned_through}
+        if owned != self._owned:
+            self._owned = owned
+            self._extended = with_owner_columns(
+                self._bare, self._root, said, default_schema=self._schema
+            )
+        metadata = self._extended
         return infer(metadata, self._root, said, default_schema=self._schema), metadata
 
     def _first_homes(self, statements: Mapping[str, Statement]) -> dict[str, Statement]:
@@ -185,6 +206,7 @@ class Survey:
     def _ask_tables(self, state: _State, placement: Placement, asking: Asking) -> bool:
         """Ask every table of which the ways have changed; return whether a home has."""
         homes = {key: one.home for key, one in placement.tables.items()}
+        through = _through(state.statements)
         changed = False
         for key in placement.tables:
             ways = ways_of(placement, key)
@@ -205,14 +227,21 @@ class Survey:
             if not placement[key].regional:
                 continue
             own = self._stated.get(key, Statement())
-            fixed = own.home or own.owner or state.statements.get(key, Statement()).owned_through
+            fixed = own.home or own.owner or key in through
             choice = choose(
-                placement, key, self._full[key], found, placement[key].home if fixed else None
+                placement,
+                key,
+                self._full[key],
+                found,
+                through,
+                placement[key].home if fixed else None,
             )
             home = choice.home
-            if home is not None and home != homes[key] and _circular(homes, key, home):
+            if home != homes[key] and home and key in on_the_way(homes, home.target, through):
                 # Two tables have each become the other's way home: the first one stays so.
-                choice = choose(placement, key, self._full[key], found, placement[key].home)
+                choice = choose(
+                    placement, key, self._full[key], found, through, placement[key].home
+                )
                 home = choice.home
             state.choices[key] = choice
             if home is not None and home != homes[key]:
@@ -246,8 +275,21 @@ class Survey:
             if privacy.through is not None:
                 through = Through(privacy.through.table, privacy.through.columns)
                 state.statements[target] = replace(own, owned_through=through)
+                self._pin(state, placement, target)
                 found = True
         return found
+
+    def _pin(self, state: _State, placement: Placement, target: str) -> None:
+        """Keep the ways home of the tables that refer to one that has got a client of its own.
+
+        It is near the root now, and would be the shortest way for tables that it is owned through.
+        """
+        for key in placement.regional:
+            home, said = placement[key].home, state.statements.get(key, Statement())
+            if home is None or said.home or said.owner or said.owned_through:
+                continue
+            if any(one.target == target for one in placement[key].roles):
+                state.statements[key] = replace(said, home=home.columns)
 
     def _check_stated(self, state: _State, placement: Placement, asking: Asking) -> None:
         """Ask whether the tables that the operator says are owned through another are."""
@@ -283,18 +325,38 @@ def skeleton(metadata: MetaData) -> MetaData:
     """Return a schema with nothing but its columns, primary and foreign keys."""
     bare = MetaData(schema=metadata.schema)
     for table in metadata.tables.values():
-        copy = table.to_metadata(bare)
-        copy.info.update(table.info)
-        copy.indexes.clear()
-        for constraint in list(copy.constraints):
-            if not isinstance(constraint, PrimaryKeyConstraint | ForeignKeyConstraint):
-                copy.constraints.discard(constraint)
+        Table(
+            table.name,
+            bare,
+            *(
+                Column(column.name, column.type, primary_key=column.primary_key)
+                for column in table.columns
+            ),
+            schema=table.schema,
+            info=dict(table.info),
+        )
+    for table in metadata.tables.values():
+        copy = bare.tables[table.key]
+        for key in table.foreign_key_constraints:
+            target = bare.tables[key.referred_table.key]
+            copy.append_constraint(
+                ForeignKeyConstraint(
+                    [column.name for column in key.columns],
+                    [target.columns[element.column.name] for element in key.elements],
+                    name=key.name,
+                )
+            )
     return bare
 
 
-def bare_layout(metadata: MetaData, root: str, default_schema: str) -> Layout:
-    """Return a layout in which the root alone is regional: enough to ask the rule."""
-    bare = skeleton(metadata)
+def bare_layout(bare: MetaData, root: str, default_schema: str) -> Layout:
+    """Return a layout in which the root alone is regional: enough to ask the rule.
+
+    Args:
+        bare: a :func:`skeleton`.
+        root: key of the root.
+        default_schema: the schema that table keys leave out.
+    """
     tables = [table_key(table, default_schema) for table in bare.tables.values()]
     said = {key: Statement(kind=Kind.shared) for key in tables if key != root}
     placement = infer(bare, root, said, default_schema=default_schema)
@@ -330,13 +392,9 @@ def _to_ask(placement: Placement, placed: TablePlacement) -> TablePlacement:
     return replace(placed, kind=kind, roles={**roles, **others})
 
 
-def _circular(homes: Mapping[str, ForeignKey | None], key: str, home: ForeignKey) -> bool:
-    """Return whether a table would come back to itself by following a key."""
-    seen = {key}
-    at: ForeignKey | None = home
-    while at is not None:
-        if at.target in seen:
-            return True
-        seen.add(at.target)
-        at = homes.get(at.target)
-    return False
+def _through(statements: Mapping[str, Statement]) -> dict[str, str]:
+    return {
+        key: said.owned_through.table
+        for key, said in statements.items()
+        if said.owned_through is not None
+    }
