@@ -10,7 +10,7 @@ from sqlalchemy import MetaData
 from tests.unit.support import key, table
 from toolkit.evidence import Meeting, Sharing, TableEvidence, Use, Way
 from toolkit.init.ownership import Choice, candidates, choose, on_the_way, private
-from toolkit.placement import ForeignKey, Placement, Statement, infer
+from toolkit.placement import ForeignKey, Placement, infer
 
 ROWS = 10
 
