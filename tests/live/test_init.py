@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.live.journey import Journey, drop_mongo, execute, namespaces, query
-from tests.live.support import DATA, SAMPLES, Result, binary, database, load_sample, regionkit
+from tests.live.support import ROOT, SAMPLES, Result, binary, database, load_sample, regionkit
 
 _LANDS = "value,region\nDE,eu\nFR,eu\nUS,na\n"
 
@@ -749,7 +750,39 @@ def test_everything_stays_out_of_a_database_that_is_read_only(bank: str, tmp_pat
             )
 
 
-def test_the_sample_data_are_there() -> None:
-    if not DATA.is_dir():
-        pytest.skip("the sample databases are not at ../shared/data")
-    assert (DATA / "northwind" / "schema.sql").is_file()
+def test_the_worked_example_of_the_page(postgres_url: str, mongo_url: str, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "init.md").read_text(encoding="utf-8")
+    _, _, example = page.partition("## A worked example")
+
+    def blocks(language: str) -> list[str]:
+        return re.findall(rf"```{language}\n(.*?)```", example, re.S)
+
+    (statements,), (countries,) = blocks("sql"), blocks("csv")
+    concluded, decided = blocks("toml")
+    commands = [line.split()[1:] for text in blocks("sh") for line in text.splitlines()]
+    proposals, questions = (text.splitlines() for text in blocks("text"))
+    write(tmp_path, "countries.csv", countries)
+    with source(postgres_url, statements) as url:
+        env = {"REGIONKIT_SOURCE_URL": url, "REGIONKIT_MONGO_URL": mongo_url}
+        result = regionkit(*commands[0], env=env, cwd=tmp_path)
+        assert result.code == 2
+        for line in proposals:
+            assert line.strip() in result.err
+        result = regionkit(*commands[1], env=env, cwd=tmp_path)
+        assert result.code == 9
+        assert "2 thing(s) are to be decided" in result.err
+        for line in questions:
+            assert line in result.err
+        toml = tmp_path / "shop" / "regionkit.toml"
+        text = toml.read_text(encoding="utf-8")
+        assert tomllib.loads(text)["placement"] == tomllib.loads(concluded)["placement"]
+        for line in decided.splitlines():
+            assert f"# {line}".rstrip("# ") in text
+        toml.write_text(text + decided, encoding="utf-8")
+        name = tomllib.loads(text)["target"]["mongo"]["database"]
+        try:
+            for command in commands[2:]:
+                result = regionkit(*command, env=env, cwd=tmp_path / "shop")
+                assert result.code == 0, f"{command}: {result.err}"
+        finally:
+            drop_mongo(mongo_url, name)
