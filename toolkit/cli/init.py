@@ -115,7 +115,7 @@ def init(
             }
         )
     else:
-        stdout().print(written.report, markup=False, end="")
+        stdout().print(report.markdown(seen, whole=False), markup=False, end="")
         for line in written.changes:
             stderr().print(f"changed: {line}", markup=False)
         for name in written.files:

@@ -24,12 +24,10 @@ class Written:
     Attributes:
         files: names in the folder.
         changes: what has changed since the last time, in the source and in the files.
-        report: the report, as it stands in its file.
     """
 
     files: tuple[str, ...]
     changes: tuple[str, ...]
-    report: str
 
 
 def require_writable(folder: Path, *, yes: bool) -> None:
@@ -91,7 +89,7 @@ def write(seen: Seen, request: Request, existing: Configuration | None) -> Writt
         raise UsageError(
             f"cannot write to {folder}: {error.strerror}", hint="name another folder with --out"
         ) from None
-    return Written(tuple(written), tuple(said), files[REPORT])
+    return Written(tuple(written), tuple(said))
 
 
 def _generated(folder: Path, name: str, text: str, files: dict[str, str], said: list[str]) -> None:

@@ -10,8 +10,9 @@ from sqlalchemy import ForeignKeyConstraint, MetaData, PrimaryKeyConstraint
 
 from toolkit.errors import RegionkitError
 from toolkit.init.rule import Rule
-from toolkit.init.seen import Decision, Note, Seen, UniqueLine
+from toolkit.init.seen import Decision, Seen, UniqueLine
 from toolkit.layout import Layout, Scope, decide
+from toolkit.mongo import inventory as mongo_inventory
 from toolkit.mongo import layout as mongo_layout
 from toolkit.placement import (
     Kind,
@@ -22,6 +23,7 @@ from toolkit.placement import (
     with_owner_columns,
 )
 from toolkit.postgres import generate as postgres_generate
+from toolkit.postgres import inventory as postgres_inventory
 from toolkit.topology import REGION_CODE
 
 #: Values that one line names; a file of the project holds all of them.
@@ -137,13 +139,10 @@ def laid_out(seen: Seen, said: Mapping[str, Statement], unique: Mapping[str, str
 
     _collect(tables, placement, "postgres", refused)
     spelled = _collect(collections, placement, "mongo", refused)
-    notes = [
-        Note(f"MongoDB, {note.table}", f"{note.subject} {note.kind.value}: {note.text}")
-        for note in (spelled.notes if spelled is not None else ())
-    ]
-    found = replace(
-        seen, layout=layout, uniques=tuple(uniques(layout)), notes=(*seen.notes, *notes)
-    )
+    inventory = postgres_inventory.lines(layout, schema, seen.extras)
+    if spelled is not None:
+        inventory += mongo_inventory.lines(layout, spelled, seen.extras)
+    found = replace(seen, layout=layout, uniques=tuple(uniques(layout)), inventory=tuple(inventory))
     return _refusing(found, refused)
 
 

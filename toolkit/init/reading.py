@@ -25,7 +25,8 @@ def read_schema(
     """Read tables, columns, keys and indexes, and what there is to say about them."""
     found = reflect.read(connection, schemas, default_schema)
     return found.metadata, [
-        Note(f"{note.table}, {note.subject}", note.text) for note in found.notes
+        Note(", ".join(part for part in (note.table, note.subject) if part), note.text)
+        for note in found.notes
     ]
 
 

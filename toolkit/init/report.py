@@ -5,6 +5,7 @@ It holds counts and names, and the values that the rule of the root is about; ne
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from toolkit.evidence import TableEvidence
 from toolkit.init.ownership import ways_of
 from toolkit.init.seen import Seen
 from toolkit.init.statements import lines
+from toolkit.inventory import Outcome
 from toolkit.placement import ForeignKey, Kind, Role
 
 
@@ -152,24 +154,20 @@ def document(seen: Seen) -> dict[str, Any]:
             for one in seen.open
         ],
         "refused": [{"backend": backend, "what": text} for backend, text in seen.refused],
-        "inventory": [
-            {
-                "backend": one.backend,
-                "kind": one.kind,
-                "name": one.name,
-                "outcome": one.outcome,
-                "reason": one.reason,
-            }
-            for one in seen.inventory
-        ],
+        "inventory": [line.document() for line in seen.inventory],
         "notes": [{"subject": note.subject, "text": note.text} for note in seen.notes],
         "clients_without_region": len(seen.homeless),
         "unmapped": [{"value": value, "clients": count} for value, count in seen.unmapped.items()],
     }
 
 
-def markdown(seen: Seen) -> str:
-    """Return the whole report for people."""
+def markdown(seen: Seen, *, whole: bool = True) -> str:
+    """Return the report for people.
+
+    Args:
+        seen: what was seen.
+        whole: whether to name the objects too that are carried; they are many.
+    """
     parts = [
         f"# {seen.database}: what regionkit init saw",
         "",
@@ -183,7 +181,7 @@ def markdown(seen: Seen) -> str:
         *_references(seen),
         *_uniques(seen),
         *_refused(seen),
-        *_inventory(seen),
+        *_inventory(seen, whole=whole),
         *_notes(seen),
     ]
     return "\n".join(parts).rstrip() + "\n"
@@ -301,14 +299,26 @@ def _refused(seen: Seen) -> Iterable[str]:
     yield ""
 
 
-def _inventory(seen: Seen) -> Iterable[str]:
+def _inventory(seen: Seen, *, whole: bool) -> Iterable[str]:
     if not seen.inventory:
         return
-    yield "## Everything else that the source holds"
+    yield "## What becomes of each object"
     yield ""
+    shown = seen.inventory
+    if not whole:
+        counts = Counter((line.backend, line.outcome.value) for line in seen.inventory)
+        yield (
+            "; ".join(
+                f"{backend}: {count:,} {outcome}" for (backend, outcome), count in counts.items()
+            )
+            + ". The report in the folder has a line for each; not carried are:"
+        )
+        yield ""
+        gone = (Outcome.left_behind, Outcome.elsewhere)
+        shown = tuple(line for line in seen.inventory if line.outcome in gone)
     yield from table(
         ("backend", "kind", "name", "outcome", "reason"),
-        [(one.backend, one.kind, one.name, one.outcome, one.reason) for one in seen.inventory],
+        [(one.backend, one.kind, one.name, one.outcome.value, one.reason) for one in shown],
     )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import MetaData
 from toolkit.extras import Extra
 from toolkit.init.ownership import Decisions
 from toolkit.init.rule import Rule
+from toolkit.inventory import Line
 from toolkit.layout import Layout
 from toolkit.placement import Statement
 from toolkit.topology import Topology
@@ -118,17 +119,6 @@ class UniqueLine:
 
 
 @dataclass(frozen=True)
-class InventoryLine:
-    """An object of the source, and what becomes of it on one backend."""
-
-    backend: str
-    kind: str
-    name: str
-    outcome: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Seen:
     """Everything that was found out about a source.
 
@@ -147,7 +137,7 @@ class Seen:
         layout: as ``generate`` will decide it; ``None`` where something is refused or undecided.
         bytes: of each table, as stored, without indexes.
         uniques: what becomes of every unique constraint of a regional table.
-        inventory: what becomes of everything else.
+        inventory: what becomes of each object, on both backends.
         open: what has to be decided or mended.
         refused: what cannot be carried, by backend.
         notes: what else is worth knowing.
@@ -169,7 +159,7 @@ class Seen:
     layout: Layout | None = None
     bytes: Mapping[str, int] = field(default_factory=dict)
     uniques: tuple[UniqueLine, ...] = ()
-    inventory: tuple[InventoryLine, ...] = ()
+    inventory: tuple[Line, ...] = ()
     open: tuple[Decision, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
     notes: tuple[Note, ...] = ()
