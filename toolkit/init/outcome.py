@@ -238,7 +238,7 @@ def uniques(layout: Layout) -> list[UniqueLine]:
         UniqueLine(
             key,
             unique.name,
-            unique.columns,
+            tuple(part.column or part.sql for part in unique.parts),
             words.get(unique.scope) or f"over all regions: kept by {unique.key_table}",
         )
         for key, table in layout.regional.items()

@@ -307,15 +307,15 @@ def _inventory(seen: Seen, *, whole: bool) -> Iterable[str]:
     shown = seen.inventory
     if not whole:
         counts = Counter((line.backend, line.outcome.value) for line in seen.inventory)
-        yield (
-            "; ".join(
-                f"{backend}: {count:,} {outcome}" for (backend, outcome), count in counts.items()
-            )
-            + ". The report in the folder has a line for each; not carried are:"
+        figures = "; ".join(
+            f"{backend}: {count:,} {outcome}" for (backend, outcome), count in counts.items()
         )
+        yield f"{figures}. The report in the folder has a line for each."
         yield ""
         gone = (Outcome.left_behind, Outcome.elsewhere)
         shown = tuple(line for line in seen.inventory if line.outcome in gone)
+    if not shown:
+        return
     yield from table(
         ("backend", "kind", "name", "outcome", "reason"),
         [(one.backend, one.kind, one.name, one.outcome.value, one.reason) for one in shown],

@@ -108,7 +108,7 @@ class UniqueLine:
     Attributes:
         table: key of the table.
         name: of the constraint.
-        columns: that it is over; empty for an expression.
+        columns: what it is over: columns, and expressions as SQL.
         outcome: what keeps it, or how far it reaches.
     """
 
