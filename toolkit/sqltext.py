@@ -2,7 +2,7 @@
 
 Definitions come from PostgreSQL with every name qualified. What is replaced is therefore
 ``schema.name``, object by object: in SQL, in the bodies of functions, and in those strings that
-hold names or SQL: ``nextval('shop.seq'::regclass)``, or in a body ``EXECUTE 'TRUNCATE shop.entry'``.
+hold names or SQL: ``nextval('shop.seq'::regclass)``, ``EXECUTE 'TRUNCATE shop.entry'`` in a body.
 Values and comments stay.
 """
 
