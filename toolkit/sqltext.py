@@ -2,8 +2,8 @@
 
 Definitions come from PostgreSQL with every name qualified. What is replaced is therefore
 ``schema.name``, object by object: in SQL, in the bodies of functions, and in those strings that
-hold names or SQL: ``nextval('shop.seq'::regclass)``, or in a body
-``EXECUTE 'TRUNCATE shop.entry'``. Values and comments stay.
+hold names or SQL: ``nextval('shop.seq'::regclass)``, ``EXECUTE 'TRUNCATE shop.entry'`` in a body.
+Values and comments stay.
 """
 
 from __future__ import annotations

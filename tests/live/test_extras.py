@@ -298,7 +298,7 @@ BROKEN = {
 
 
 #: Several at a time, those that are about one thing never together.
-GROUPS = 6
+GROUPS = 7
 
 
 @pytest.mark.parametrize("applied", ["other database"], indirect=True)

@@ -2,7 +2,8 @@
 
 What ``pg_catalog`` says of the source, with the names of the target, must be what it says of the
 target, but for what the layout adds: the region in keys, references and partitions, and the guard
-of triggers and rules.
+of triggers and rules. Both have to be of one major version: views are printed in another way by
+another one.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _INDEX = re.compile(
     rf"(?P<name>{_NAME}) ON (?:ONLY )?(?P<table>{_NAME}(?:\.{_NAME})?) (?P<rest>.*)",
     re.S,
 )
+_DRAWN = re.compile(r" default nextval\('[^']*_seq\"?'::regclass\)")
 #: What a foreign key of a layout says of itself besides the source's: it cascades, and can be
 #: deferred while clients move.
 _GENERATED = re.compile(r" ON UPDATE CASCADE| DEFERRABLE| MATCH FULL| NOT VALID")
@@ -373,17 +375,21 @@ def _column(said: str) -> str:
 
 
 def _alike(wanted: str, found: str) -> bool:
-    """Return whether two columns are the same; a cascade makes ``always`` ``by default``."""
+    """Return whether two columns are the same.
+
+    A cascade makes ``always`` ``by default``, and before PostgreSQL 17 the identity of a
+    partitioned table is a sequence that its partitions draw from too.
+    """
+    if " identity " in wanted:
+        found = _DRAWN.sub(" identity d", found)
     one, other = (
-        (*sqltext.comparable(text.partition(" comment ")[0]), text.partition(" comment ")[2])
-        for text in (wanted, found)
+        (*sqltext.comparable(head), comment)
+        for head, _, comment in (text.partition(" comment ") for text in (wanted, found))
     )
-    if one == other:
-        return True
-    return one == tuple(other) or _identity_by_default(one) == other
+    return other in (one, _by_default(one))
 
 
-def _identity_by_default(form: _Form) -> _Form:
+def _by_default(form: _Form) -> _Form:
     return tuple(
         "=d" if word == "=a" and form[position - 1] == "=identity" else word
         for position, word in enumerate(form)

@@ -26,7 +26,8 @@ CREATE FUNCTION squeezed(value text) RETURNS text LANGUAGE sql IMMUTABLE AS
   $$ SELECT replace(value, ' ', '') $$;
 CREATE TEXT SEARCH CONFIGURATION plain (COPY = pg_catalog.simple);
 
-CREATE TABLE country (code char(2) PRIMARY KEY, title text STORAGE EXTERNAL);
+CREATE TABLE country (code char(2) PRIMARY KEY, title text);
+ALTER TABLE country ALTER title SET STORAGE EXTERNAL;
 ALTER TABLE country SET (fillfactor = 70, toast.autovacuum_enabled = false);
 ALTER TABLE country CLUSTER ON country_pkey;
 ALTER TABLE country REPLICA IDENTITY USING INDEX country_pkey;
