@@ -29,6 +29,7 @@ from toolkit.postgres.renaming import renames
 SCHEMA = """
 CREATE EXTENSION btree_gist;
 CREATE EXTENSION citext;
+CREATE TYPE spot AS (x integer, y integer);
 CREATE TYPE state AS ENUM ('open', 'closed');
 CREATE FUNCTION slugged() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN new.slug := replace(new.title, ' ', '-'); RETURN new; END $$;
@@ -41,6 +42,7 @@ CREATE UNIQUE INDEX client_email ON client (lower(email));
 CREATE UNIQUE INDEX client_nick ON client (nick COLLATE "C" text_pattern_ops, born) WHERE active;
 CREATE TABLE page (
   id bigint PRIMARY KEY, client_id bigint NOT NULL REFERENCES client, title text, slug text UNIQUE,
+  spot spot UNIQUE,
   place integer CONSTRAINT page_place UNIQUE DEFERRABLE INITIALLY IMMEDIATE);
 CREATE FUNCTION folded(what text) RETURNS text IMMUTABLE LANGUAGE sql AS $$
 SELECT lower(what) $$;
@@ -71,7 +73,8 @@ INSERT INTO client (id, country, email, nick, vat, active, tags)
          nullif('vat' || n, 'vat3'), n < 6, CASE WHEN n < 9 THEN ARRAY['same', NULL, n::text] END
   FROM generate_series(1, 10) n;
 UPDATE client SET born = date '2000-01-01' WHERE id < 9;
-INSERT INTO page SELECT n, n, 'Page ' || n, NULL, n FROM generate_series(1, 10) n;
+INSERT INTO page SELECT n, n, 'Page ' || n, NULL, ROW(n, NULL)::spot, n
+  FROM generate_series(1, 10) n;
 INSERT INTO room VALUES (1), (2);
 INSERT INTO booking SELECT n, n, 1, int4range(n, n + 1), 'open' FROM generate_series(1, 10) n;
 INSERT INTO booking SELECT 20 + n, n, 1, int4range(20, 30), 'closed' FROM generate_series(1, 10) n;
@@ -192,6 +195,7 @@ def test_the_layout_is_what_the_source_was(journey: Journey) -> None:
         ("page_folded", "kept by a key table"),
         ("page_place", "kept by a key table"),
         ("page_slug_key", "kept by a key table"),
+        ("page_spot_key", "kept by a key table"),
     ]
 
 
@@ -255,6 +259,16 @@ def test_a_column_that_a_trigger_of_the_sources_sets(
     assert wrong(journey, tables) == []
     assert refused(tables, "UPDATE page SET title = 'Another-title' WHERE id = 2") == (
         "page_slug_regionkit_key_pkey"
+    )
+
+
+def test_a_row_of_which_a_part_is_null_is_a_key(
+    journey: Journey, tables: psycopg.Connection[Any]
+) -> None:
+    tables.execute("UPDATE page SET spot = '(50,)' WHERE id = 1")
+    assert wrong(journey, tables) == []
+    assert refused(tables, "UPDATE page SET spot = '(50,)' WHERE id = 2") == (
+        "page_spot_regionkit_key_pkey"
     )
 
 
@@ -392,6 +406,7 @@ def test_collections_are_equal_to_the_source(
         "label_name_key": 10,
         "page_place_key": 10,
         "page_slug_regionkit_key": 10,
+        "page_spot_regionkit_key": 10,
         "setting_doc_key": 10,
     }
 
