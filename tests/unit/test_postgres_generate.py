@@ -213,8 +213,8 @@ def test_the_statements_one_by_one(project: Project) -> None:
     for expected in (
         "odd TEXT DEFAULT 'it''s 50%s :x'",
         "made TEXT GENERATED ALWAYS AS (upper(odd) || ' :z%') STORED",
-        'CONSTRAINT "50%" CHECK (odd LIKE \'%:a%\' AND mood <> \'good\'::"r".mood)',
-        'mood r.mood DEFAULT \'good\'::"r".mood',
+        "CONSTRAINT \"50%\" CHECK (odd LIKE '%:a%' AND mood <> 'good'::\"r\".mood)",
+        "mood r.mood DEFAULT 'good'::\"r\".mood",
         "moods r.mood[]",
     ):
         assert expected in client

@@ -59,12 +59,14 @@ def test_a_key_table_of_columns() -> None:
         "SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $regionkit$"
     )
     assert (
-        'IF TG_OP <> \'INSERT\' AND OLD."tenant" IS NOT NULL AND OLD."E-Mail" IS NOT NULL THEN '
+        "IF TG_OP <> 'INSERT' AND OLD.\"tenant\" IS DISTINCT FROM NULL "
+        'AND OLD."E-Mail" IS DISTINCT FROM NULL THEN '
         'DELETE FROM "r"."client_key" AS k WHERE k."tenant" = OLD."tenant" '
         'AND k."E-Mail" = OLD."E-Mail";'
     ) in function
     assert (
-        'IF TG_OP <> \'DELETE\' AND NEW."tenant" IS NOT NULL AND NEW."E-Mail" IS NOT NULL THEN '
+        "IF TG_OP <> 'DELETE' AND NEW.\"tenant\" IS DISTINCT FROM NULL "
+        'AND NEW."E-Mail" IS DISTINCT FROM NULL THEN '
         'INSERT INTO "r"."client_key" ("tenant", "E-Mail") VALUES (NEW."tenant", NEW."E-Mail");'
     ) in function
     assert comes == (
@@ -86,11 +88,11 @@ def test_a_key_table_of_an_expression() -> None:
     assert 'SET search_path = pg_catalog, "public", pg_temp' in function
     assert (
         "IF TG_OP = 'UPDATE' AND (SELECT ROW(lower(email))::record FROM (SELECT OLD.*) AS t "
-        "WHERE (active) AND (lower(email)) IS NOT NULL) *= "
+        "WHERE (active) AND (lower(email)) IS DISTINCT FROM NULL) *= "
     ) in function
     assert (
         'INSERT INTO "r"."lower_key" ("expression") SELECT lower(email) AS "expression" '
-        "FROM (SELECT NEW.*) AS t WHERE (active) AND (lower(email)) IS NOT NULL;"
+        "FROM (SELECT NEW.*) AS t WHERE (active) AND (lower(email)) IS DISTINCT FROM NULL;"
     ) in function
     assert "WHEN" not in changes
 
@@ -112,7 +114,10 @@ def test_nulls_that_clash_are_kept_and_found() -> None:
     )
     function = statements(held)[3]
     assert "IF TG_OP <> 'INSERT' THEN" in function
-    assert 'WHERE (k."a" = OLD."a" OR (k."a" IS NULL AND OLD."a" IS NULL));' in function
+    assert (
+        'WHERE (k."a" = OLD."a" '
+        'OR k."a" IS NOT DISTINCT FROM NULL AND OLD."a" IS NOT DISTINCT FROM NULL);' in function
+    )
     assert held.fill("r") == 'INSERT INTO "r"."k" ("a") SELECT "a" AS "a" FROM "r"."client" AS t'
 
 
@@ -128,10 +133,10 @@ def test_it_is_filled_with_the_keys_that_it_holds() -> None:
     assert PLAIN.fill("r") == (
         'INSERT INTO "r"."client_key" ("tenant", "E-Mail") SELECT "tenant" AS "tenant", '
         '"E-Mail" AS "E-Mail" FROM "r"."client" AS t '
-        'WHERE ("tenant") IS NOT NULL AND ("E-Mail") IS NOT NULL'
+        'WHERE ("tenant") IS DISTINCT FROM NULL AND ("E-Mail") IS DISTINCT FROM NULL'
     )
     assert COMPUTED.fill("r").endswith(
-        'FROM "r"."client" AS t WHERE (active) AND (lower(email)) IS NOT NULL'
+        'FROM "r"."client" AS t WHERE (active) AND (lower(email)) IS DISTINCT FROM NULL'
     )
 
 

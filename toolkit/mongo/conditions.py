@@ -130,6 +130,8 @@ class _Parser:
         if self._is("IS", "NOT", "NULL"):
             return self._not_null(left)
         if self._is("IS", "NULL"):
+            if left.bson.row_like:
+                raise _Unknown
             return {self._path(left): {"$type": "null"}}
         if self._is("IS", "TRUE"):
             return self._truth(left, True)
@@ -194,7 +196,8 @@ class _Parser:
         return self._shape.paths(field.column)[0]
 
     def _not_null(self, field: Field) -> Filter:
-        if field.bson.array_like:
+        # SQL calls a row NULL, and not NULL, by its parts.
+        if field.bson.array_like or field.bson.row_like:
             raise _Unknown
         return field.bson.not_null(self._path(field))
 

@@ -62,11 +62,29 @@ def ensure_schema(schema: str) -> str:
     )
 
 
-def create_partition(schema: str, parent: str, leaf: str, region: str) -> str:
-    """Create the partition that holds one region's rows of a table."""
+def create_partition(
+    schema: str,
+    parent: str,
+    leaf: str,
+    region: str,
+    *,
+    storage: str = "",
+    unlogged: bool = False,
+) -> str:
+    """Create the partition that holds one region's rows of a table.
+
+    Args:
+        schema: of both.
+        parent: the table.
+        leaf: the partition.
+        region: whose rows it holds.
+        storage: its storage parameters, as they stand in ``WITH (...)``.
+        unlogged: whether its rows are lost in a crash.
+    """
     return (
-        f"CREATE TABLE {quote(schema, leaf)} PARTITION OF {quote(schema, parent)} "
-        f"FOR VALUES IN ({literal(region)})"
+        f"CREATE {'UNLOGGED ' if unlogged else ''}TABLE {quote(schema, leaf)} "
+        f"PARTITION OF {quote(schema, parent)} FOR VALUES IN ({literal(region)})"
+        + (f" WITH ({storage})" if storage else "")
     )
 
 

@@ -113,12 +113,18 @@ def operations(layout: Layout, schema: str, extras: Sequence[Extra] = ()) -> lis
         for table in tables
         for index in sorted(table.indexes, key=lambda index: str(index.name))
     ]
+    regional = {
+        name: info(metadata.tables[f"{schema}.{name}"])
+        for name in map(layout.name, layout.regional)
+    }
     found += [
         revisions.CreateRegionOp(
             code,
-            {layout.name(item.key): item.parts[code] for item in layout.regional.values()},
+            {name: said.leaves[code] for name, said in regional.items()},
             schema=schema,
             region_list=layout.region_list,
+            storage={name: said.storage for name, said in regional.items() if said.storage},
+            unlogged=[name for name, said in regional.items() if said.unlogged],
         )
         for code in layout.topology.codes
     ]
@@ -267,6 +273,10 @@ def _table_op(layout: Layout, table: Table) -> MigrateOperation:
     if table.comment is not None:
         options["comment"] = table.comment
     said = info(table)
+    if table._prefixes:
+        options["prefixes"] = list(table._prefixes)
+    if (storage := table.dialect_options["postgresql"].get("with")) is not None:
+        options["postgresql_with"] = dict(storage)
     if said.part is Part.shared:
         return ops.CreateTableOp(table.name, items, **options)
     if said.part is Part.regional:

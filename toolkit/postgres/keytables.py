@@ -75,9 +75,10 @@ class KeyTable:
         return f"SELECT {items} FROM {relation} AS t{self._condition()}"
 
     def _condition(self) -> str:
+        # A row value of which a part is NULL "IS NOT NULL" not, and yet it is a key.
         conditions = [] if self.where is None else [f"({self.where})"]
         if not self.nulls:
-            conditions += [f"({sql}) IS NOT NULL" for _, sql in self.columns]
+            conditions += [f"({sql}) IS DISTINCT FROM NULL" for _, sql in self.columns]
         return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
     def create(self, schema: str) -> list[str]:
@@ -155,7 +156,7 @@ $regionkit$"""
         present = {
             row: ""
             if self.nulls
-            else " AND " + " AND ".join(f"{value} IS NOT NULL" for value in values)
+            else " AND " + " AND ".join(f"{value} IS DISTINCT FROM NULL" for value in values)
             for row, values in rows.items()
         }
         lines: list[str] = []
@@ -207,8 +208,9 @@ $regionkit$"""
             equal = [f"{own[name]} = {values[name]}" for name in self.lookup]
             return " AND ".join([*equal, f"{_record(own.values())} *= {_record(values.values())}"])
         if self.nulls:
+            null = "IS NOT DISTINCT FROM NULL"
             return " AND ".join(
-                f"({own[name]} = {value} OR ({own[name]} IS NULL AND {value} IS NULL))"
+                f"({own[name]} = {value} OR {own[name]} {null} AND {value} {null})"
                 for name, value in values.items()
             )
         return " AND ".join(f"{own[name]} = {value}" for name, value in values.items())

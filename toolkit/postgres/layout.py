@@ -87,11 +87,15 @@ class TableInfo:
     Attributes:
         part: what it is.
         leaves: for a regional table, the partition of each region.
+        storage: for a regional table, the storage parameters of its partitions.
+        unlogged: for a regional table, whether its partitions are.
         codes: for the list of regions, its rows.
     """
 
     part: Part
     leaves: Mapping[str, str] = field(default_factory=dict)
+    storage: str = ""
+    unlogged: bool = False
     codes: tuple[str, ...] = ()
 
 
@@ -200,6 +204,8 @@ class _Builder:
             *(self._column(column) for column in table.columns),
             *self._reference_columns(key, table),
             comment=table.comment,
+            prefixes=list(table._prefixes),
+            postgresql_with=table.dialect_options["postgresql"].get("with"),
             info={INFO: TableInfo(Part.shared)},
         )
         self._primary_key(table, target, ())
@@ -264,13 +270,21 @@ class _Builder:
                 f"{_MOST_COLUMNS}",
                 hint="move some of its columns to another table, one to one",
             )
+        # A partitioned table has no storage of its own.
+        storage = table.dialect_options["postgresql"].get("with") or {}
+        said = TableInfo(
+            Part.regional,
+            leaves=dict(regional.parts),
+            storage=", ".join(f"{name} = {value}" for name, value in storage.items()),
+            unlogged="UNLOGGED" in table._prefixes,
+        )
         target = Table(
             self.layout.name(regional.key),
             self.metadata,
             *columns,
             comment=table.comment,
             postgresql_partition_by=f"LIST ({ddl.quote(self.region)})",
-            info={INFO: TableInfo(Part.regional, leaves=dict(regional.parts))},
+            info={INFO: said},
         )
         self._primary_key(table, target, (self.region,))
         for constraint in table.constraints:
@@ -881,10 +895,17 @@ def _create_what_metadata_cannot_hold(metadata: MetaData) -> None:
     """Let ``create_all`` create partitions, the rows of the list of regions, and key triggers."""
 
     def partitions(target: Table, connection: Connection, **_: Any) -> None:
-        for region, leaf in info(target).leaves.items():
-            connection.execute(
-                ddl.verbatim(ddl.create_partition(str(target.schema), target.name, leaf, region))
+        said = info(target)
+        for region, leaf in said.leaves.items():
+            statement = ddl.create_partition(
+                str(target.schema),
+                target.name,
+                leaf,
+                region,
+                storage=said.storage,
+                unlogged=said.unlogged,
             )
+            connection.execute(ddl.verbatim(statement))
 
     def regions(target: Table, connection: Connection, **_: Any) -> None:
         connection.execute(

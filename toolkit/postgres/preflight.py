@@ -257,7 +257,7 @@ class Preflight:
             ]
             present = [] if unique.where is None else [_over_row(f"({unique.where})")]
             if unique.nulls_distinct:
-                present += [f"{_value(part)} IS NOT NULL" for part in unique.parts]
+                present += [f"{_value(part)} IS DISTINCT FROM NULL" for part in unique.parts]
             if unique.scope is Scope.region and key in self._layout.regional:
                 compared.append(joined.region)
             what = ", ".join(part.column or part.sql for part in unique.parts)

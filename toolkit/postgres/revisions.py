@@ -510,12 +510,21 @@ class CreateRegionOp(MigrateOperation):
     """
 
     def __init__(
-        self, code: str, partitions: Mapping[str, str], *, schema: str, region_list: str
+        self,
+        code: str,
+        partitions: Mapping[str, str],
+        *,
+        schema: str,
+        region_list: str,
+        storage: Mapping[str, str] | None = None,
+        unlogged: Sequence[str] = (),
     ) -> None:
         self.code = code
         self.partitions = dict(partitions)
         self.schema = schema
         self.region_list = region_list
+        self.storage = dict(storage or {})
+        self.unlogged = list(unlogged)
 
     @classmethod
     def create_region(
@@ -526,6 +535,8 @@ class CreateRegionOp(MigrateOperation):
         *,
         schema: str,
         region_list: str,
+        storage: Mapping[str, str] | None = None,
+        unlogged: Sequence[str] = (),
     ) -> None:
         """Create the partitions of one region, then put the region on the list.
 
@@ -535,14 +546,24 @@ class CreateRegionOp(MigrateOperation):
             partitions: from regional table to the name of its partition, parents first.
             schema: of all of them.
             region_list: the table of regions.
+            storage: from regional table to the storage parameters of its partition, where it has
+                some.
+            unlogged: the regional tables whose partitions are.
         """
-        operations.invoke(cls(code, partitions, schema=schema, region_list=region_list))
+        operations.invoke(
+            cls(
+                code,
+                partitions,
+                schema=schema,
+                region_list=region_list,
+                storage=storage,
+                unlogged=unlogged,
+            )
+        )
 
     def reverse(self) -> MigrateOperation:
         """Drop the region."""
-        return DropRegionOp(
-            self.code, self.partitions, schema=self.schema, region_list=self.region_list
-        )
+        return DropRegionOp(self)
 
     def source(self) -> str:
         """Return the call as Python source."""
@@ -556,43 +577,49 @@ class DropRegionOp(MigrateOperation):
     Off the list first: the link's foreign key refuses while a client lives there.
     """
 
-    def __init__(
-        self, code: str, partitions: Mapping[str, str], *, schema: str, region_list: str
-    ) -> None:
-        self.code = code
-        self.partitions = dict(partitions)
-        self.schema = schema
-        self.region_list = region_list
+    def __init__(self, created: CreateRegionOp) -> None:
+        self.created = created
 
     @classmethod
     def drop_region(
-        cls,
-        operations: Operations,
-        code: str,
-        partitions: Mapping[str, str],
-        *,
-        schema: str,
-        region_list: str,
+        cls, operations: Operations, code: str, partitions: Mapping[str, str], **options: Any
     ) -> None:
-        """Take a region off the list, then detach and drop its partitions, children first."""
-        operations.invoke(cls(code, partitions, schema=schema, region_list=region_list))
+        """Take a region off the list, then detach and drop its partitions, children first.
+
+        Args:
+            operations: Alembic's.
+            code: the region.
+            partitions: as ``create_region`` takes them, as the following.
+            options: likewise.
+        """
+        operations.invoke(cls(CreateRegionOp(code, partitions, **options)))
+
+    @property
+    def code(self) -> str:
+        """The region."""
+        return self.created.code
+
+    @property
+    def partitions(self) -> Mapping[str, str]:
+        """From regional table to the name of its partition, parents first."""
+        return self.created.partitions
 
     def reverse(self) -> MigrateOperation:
         """Create the region."""
-        return CreateRegionOp(
-            self.code, self.partitions, schema=self.schema, region_list=self.region_list
-        )
+        return self.created
 
     def source(self) -> str:
         """Return the call as Python source."""
-        return _region_source("drop_region", self)
+        return _region_source("drop_region", self.created)
 
 
-def _region_source(name: str, op: CreateRegionOp | DropRegionOp) -> str:
+def _region_source(name: str, op: CreateRegionOp) -> str:
     leaves = "".join(f"        {key!r}: {leaf!r},\n" for key, leaf in op.partitions.items())
+    more = f"    storage={op.storage!r},\n" if op.storage else ""
+    more += f"    unlogged={op.unlogged!r},\n" if op.unlogged else ""
     return (
         f"op.{name}(\n    {op.code!r},\n    {{\n{leaves}    }},\n"
-        f"    schema={op.schema!r},\n    region_list={op.region_list!r},\n)"
+        f"    schema={op.schema!r},\n    region_list={op.region_list!r},\n{more})"
     )
 
 
@@ -907,16 +934,27 @@ def _add_foreign_key(operations: Operations, op: AddForeignKeyOp) -> None:
 @Operations.implementation_for(CreateRegionOp)
 def _create_region(operations: Operations, op: CreateRegionOp) -> None:
     for parent, leaf in op.partitions.items():
-        operations.execute(ddl.verbatim(ddl.create_partition(op.schema, parent, leaf, op.code)))
+        statement = ddl.create_partition(
+            op.schema,
+            parent,
+            leaf,
+            op.code,
+            storage=op.storage.get(parent, ""),
+            unlogged=parent in op.unlogged,
+        )
+        operations.execute(ddl.verbatim(statement))
     operations.execute(ddl.verbatim(ddl.insert_regions(op.schema, op.region_list, [op.code])))
 
 
 @Operations.implementation_for(DropRegionOp)
 def _drop_region(operations: Operations, op: DropRegionOp) -> None:
-    operations.execute(ddl.verbatim(ddl.delete_region(op.schema, op.region_list, op.code)))
-    for parent, leaf in reversed(op.partitions.items()):
-        operations.execute(ddl.detach_partition(op.schema, parent, leaf))
-        operations.execute(ddl.verbatim(f"DROP TABLE {ddl.quote(op.schema, leaf)}"))
+    created = op.created
+    operations.execute(
+        ddl.verbatim(ddl.delete_region(created.schema, created.region_list, created.code))
+    )
+    for parent, leaf in reversed(created.partitions.items()):
+        operations.execute(ddl.verbatim(ddl.detach_partition(created.schema, parent, leaf)))
+        operations.execute(ddl.verbatim(f"DROP TABLE {ddl.quote(created.schema, leaf)}"))
 
 
 @Operations.implementation_for(CarryFunctionOp)
