@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG := schemas/bank/regionkit.toml
 
-.PHONY: demo test check calibrate bench faults mutations schemas lint install lab clean
+.PHONY: demo test check calibrate bench bench-wide faults mutations schemas lint install lab clean
 
 install: $(VENV)/.installed
 
@@ -37,6 +37,10 @@ calibrate: install  ## The load generator of check latency beside pgbench, on on
 bench: install  ## Moving and proving beside the best by hand; takes about half an hour.
 	$(BIN)/python -m bench.run $(if $(PAYMENTS),--payments $(PAYMENTS)) $(if $(RUNS),--runs $(RUNS)) \
 		$(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
+
+bench-wide: install  ## 400 tables with 800 foreign keys on servers with their default settings.
+	$(BIN)/python -m bench.wide $(if $(TABLES),--tables $(TABLES)) $(if $(REFERENCES),--references $(REFERENCES)) \
+		$(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED)) $(if $(BACKEND),--backend $(BACKEND))
 
 faults: install  ## Faults while migrating, and every invariant after each: SEED= N= ONLY=
 	$(BIN)/python -m tests.faults faults --seed $(or $(SEED),1) $(if $(N),--n $(N)) --only '$(ONLY)'

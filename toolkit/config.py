@@ -29,6 +29,9 @@ from toolkit.topology import Region, Topology, check_region_code
 #: Where the configuration is looked for when ``--config`` does not say.
 DEFAULT_NAME = "regionkit.toml"
 
+#: Half of the lock table that PostgreSQL has by default: 64 locks for each of 100 connections.
+TRANSACTION_LOCKS = 3200
+
 Columns = str | list[str]
 
 
@@ -71,6 +74,8 @@ class PostgresSection(_Section):
     schema_name: str | None = Field(None, alias="schema")
     url: str | None = None
     url_env: str = "REGIONKIT_POSTGRES_URL"
+    #: Locks that one transaction of a migration may take.
+    transaction_locks: Annotated[int, Field(ge=100)] = TRANSACTION_LOCKS
 
     _no_password = field_validator("url")(_without_password)
 

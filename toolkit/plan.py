@@ -41,11 +41,13 @@ class Plan:
         backend: ``postgres`` or ``mongo``.
         revision: the revision's id.
         steps: in the order in which they are done.
+        locks: how many the server holds for it at once, at most; ``None`` where that is no matter.
     """
 
     backend: str
     revision: str
     steps: tuple[Step, ...]
+    locks: int | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the plan for ``--output json``."""
@@ -53,4 +55,5 @@ class Plan:
             "backend": self.backend,
             "revision": self.revision,
             "steps": [step.document() for step in self.steps],
+            "locks": self.locks,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench import bank, processes
+from bench import bank, processes, wide
 from bench.processes import BenchError, Memory
 from bench.rows import MemoryRow, Row, table
 from bench.run import MEASURES, main
@@ -44,6 +45,18 @@ def test_every_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert set(rows["server"]["ways"]) == {"pg_dump | psql", "pg_dump -Fd, pg_restore"}
     assert "killed after" in said.err
     assert "://" not in out.read_text(encoding="utf-8")
+
+
+def test_many_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    """A few, that is: the commands, their seconds and their locks."""
+    sizes = ["--tables", "8", "--references", "16", "--rows", "2"]
+    wide.main([*sizes, "--fast", "--backend", "postgres"])
+    said = capsys.readouterr().out
+    assert "8 tables, 16 foreign keys, 2 row(s) each, 4 regions" in said
+    assert "max_locks_per_transaction = 64, max_connections = 100" in said
+    lines = re.findall(r"^postgres +(\w+) +[0-9.]+ s   most locks +([0-9,]+)$", said, re.M)
+    assert [command for command, _ in lines] == ["generate", "apply", "migrate", "verify"]
+    assert int(dict(lines)["apply"].replace(",", "")) > 50
 
 
 def test_a_ratio_is_judged_by_medians() -> None:

@@ -13,6 +13,8 @@ from typer.main import get_command
 from tests.live.support import ROOT
 from toolkit.cli.main import app
 from toolkit.config import File
+from toolkit.postgres import capabilities, versions
+from toolkit.postgres.capabilities import Capability
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
@@ -97,3 +99,15 @@ def test_the_errors_hints_name_commands_that_exist() -> None:
     for source in sorted((ROOT / "toolkit").rglob("*.py")):
         for command in re.findall(r"'regionkit ([a-z]+)", source.read_text(encoding="utf-8")):
             assert (command,) in COMMANDS, f"{source.name}: regionkit {command}"
+
+
+def test_what_a_version_cannot_do_is_on_the_page() -> None:
+    text = (ROOT / "docs" / "versions.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if re.match(r"\| 1\d \|", line)]
+    found = [f"| {one.since} | {one.title} | {one.otherwise} |" for one in versions.ALL]
+    found += [
+        f"| {one.since // 10000} | {one.name} | refused by `apply`: {one.instead} |"
+        for one in vars(capabilities).values()
+        if isinstance(one, Capability) and one.since
+    ]
+    assert rows == sorted(found, key=lambda line: line[:4])

@@ -37,6 +37,7 @@ def test_a_plan_as_a_document() -> None:
                 "reversible": False,
             },
         ],
+        "locks": None,
     }
 
 

@@ -118,6 +118,10 @@ class Project:
         self.folder = folder / "migrations"
 
     def generate(self, layout: Layout, **options: object) -> tuple[Path, bool]:
+        [only] = self.generate_all(layout, **options)
+        return only
+
+    def generate_all(self, layout: Layout, **options: object) -> list[tuple[Path, bool]]:
         return generate(layout, SCHEMA, self.folder, self.config, **options)  # type: ignore[arg-type]
 
     def files(self) -> dict[str, bytes]:

@@ -83,9 +83,14 @@ def _print_plans(name: str, plans: Sequence[Plan]) -> None:
     if not plans:
         stdout().print(f"{name}: nothing to do")
     for plan in plans:
-        table = Table(title=f"{name}, revision {plan.revision}: {len(plan.steps)} steps")
+        table = Table(title=f"{name}, revision {plan.revision}: {_extent(plan)}")
         for column in ("step", "what", "", "lock"):
             table.add_column(column, overflow="fold")
         for step in plan.steps:
             table.add_row(step.action, step.target, step.detail, step.lock)
         stdout().print(table)
+
+
+def _extent(plan: Plan) -> str:
+    steps = f"{len(plan.steps)} steps"
+    return steps if plan.locks is None else f"{steps}, at most {plan.locks} locks at once"

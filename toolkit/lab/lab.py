@@ -68,10 +68,15 @@ class Lab:
 
     The servers outlive the process that starts them, until ``down``. For servers that do not, see
     ``temporary_lab``.
+
+    Args:
+        folder: where its data are kept.
+        server: which PostgreSQL, and how. Its data folder stays with the version that made it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: postgres.Server | None = None) -> None:
         self.folder = folder.resolve()
+        self._postgres = server or postgres.Server()
         self._paths = Paths(self.folder)
         self._bound_lock: int | None = None
 
@@ -175,13 +180,17 @@ class Lab:
         state = self._state(name)
         # Before any data exist: without their password they would be lost.
         write_state(self._paths, state)
-        prepare = postgres.prepare if name == postgres.NAME else mongo.prepare
-        how, program = prepare(self._paths, state, self._bound_to)
+        if name == postgres.NAME:
+            programs = self._postgres.programs
+            how, program = postgres.prepare(self._paths, state, self._bound_to, programs)
+        else:
+            how, program = mongo.prepare(self._paths, state, self._bound_to)
         port = free_port(state.ports.get(name))
         write_state(self._paths, state.with_port(name, port))
         data = self._paths.data(name)
         if name == postgres.NAME:
-            program += postgres.command(data, port, fast=fast)
+            settings = self._postgres.settings
+            program += postgres.command(data, port, fast=fast, settings=settings)
         else:
             program += mongo.command(data, port)
         with signals.shield():
@@ -309,7 +318,11 @@ class Lab:
 
 @contextmanager
 def temporary_lab(
-    folder: Path | None = None, *, fast: bool = False, servers: Collection[str] = SERVERS
+    folder: Path | None = None,
+    *,
+    fast: bool = False,
+    servers: Collection[str] = SERVERS,
+    server: postgres.Server | None = None,
 ) -> Iterator[Lab]:
     """Give a running lab whose servers die with this process, even when it is killed.
 
@@ -321,13 +334,14 @@ def temporary_lab(
             ``kill -9`` the servers are gone, but that folder stays.)
         fast: as in ``Lab.up``.
         servers: as in ``Lab.up``.
+        server: as in ``Lab``.
 
     Raises:
         Refused: a lab is running in ``folder`` already.
         Others: as ``Lab.up``.
     """
     path = folder or Path(tempfile.mkdtemp(prefix="regionkit-lab-"))
-    lab = Lab(path)
+    lab = Lab(path, server)
     try:
         lab._bind()
         lab.up(servers, fast)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -40,6 +42,8 @@ _SETTINGS = {
     "wal_level": "logical",
     "max_prepared_transactions": "20",
 }
+#: From here on PostgreSQL has locales of its own, which every system sorts alike.
+_BUILTIN_LOCALES = 17
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -68,11 +72,30 @@ def url(password: str, port: int) -> str:
     )
 
 
-def command(data: Path, port: int, *, fast: bool) -> list[str]:
+@dataclass(frozen=True)
+class Server:
+    """Which PostgreSQL a lab runs, and how; by default the embedded one.
+
+    Attributes:
+        programs: the folder with ``postgres`` and ``initdb``.
+        settings: more of its settings, or others than the lab's.
+    """
+
+    programs: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def command(
+    data: Path, port: int, *, fast: bool, settings: Mapping[str, str] | None = None
+) -> list[str]:
     """Return the arguments of ``postgres``, without the program."""
-    settings = {"port": str(port), "cluster_name": cluster_name(data), **_SETTINGS}
-    if fast:
-        settings |= _FAST
+    settings = {
+        "port": str(port),
+        "cluster_name": cluster_name(data),
+        **_SETTINGS,
+        **(_FAST if fast else {}),
+        **(settings or {}),
+    }
     arguments = ["-D", str(data)]
     for name, value in settings.items():
         arguments += ["-c", f"{name}={value}"]
@@ -84,13 +107,16 @@ def cluster_name(data: Path) -> str:
     return "regionkit-lab-" + hashlib.sha256(bytes(data)).hexdigest()[:16]
 
 
-def prepare(paths: Paths, state: State, bound_to: int) -> tuple[Launch, list[str]]:
+def prepare(
+    paths: Paths, state: State, bound_to: int, programs: Path | None = None
+) -> tuple[Launch, list[str]]:
     """Make the data folder when there is none, and return how to start the server on it.
 
     Args:
         paths: the lab.
         state: its password.
         bound_to: the pid of the process that the server dies with, or 0.
+        programs: the folder with ``postgres``, where it is not the wheel's.
 
     Raises:
         Refused: somebody else's server runs on the data folder, or root finds no way to run it.
@@ -99,9 +125,9 @@ def prepare(paths: Paths, state: State, bound_to: int) -> tuple[Launch, list[str
     data = paths.data(NAME)
     clean_up(data)
     if (data / "PG_VERSION").exists():
-        runner = choose_runner(paths, data)
+        runner = choose_runner(paths, data, programs)
     else:
-        runner = _initialise(paths, state)
+        runner = _initialise(paths, state, programs)
     program = str(runner.programs / "postgres")
     return runner.launch(data, bound_to=bound_to, record=paths.record(NAME)), [program]
 
@@ -168,7 +194,7 @@ def clean_up(data: Path) -> None:
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _initialise(paths: Paths, state: State) -> Runner:
+def _initialise(paths: Paths, state: State, programs: Path | None) -> Runner:
     data = paths.data(NAME)
     if data.exists() and any(data.iterdir()):
         raise Refused(
@@ -179,7 +205,7 @@ def _initialise(paths: Paths, state: State) -> Runner:
     new = data.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
-    runner = choose_runner(paths, new)
+    runner = choose_runner(paths, new, programs)
     password_file = paths.folder / "password.new"
     password_file.unlink(missing_ok=True)
     password_file.touch(mode=0o600)
@@ -191,8 +217,8 @@ def _initialise(paths: Paths, state: State) -> Runner:
             [
                 str(runner.programs / "initdb"),
                 *("--pgdata", str(new), "--username", USER, "--pwfile", str(password_file)),
-                *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
-                *("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--no-sync"),
+                *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-sync"),
+                *_locale(runner, new),
             ],
         )
     finally:
@@ -202,6 +228,15 @@ def _initialise(paths: Paths, state: State) -> Runner:
         raise not_started(TITLE, paths.log(NAME))
     new.rename(data)
     return runner
+
+
+def _locale(runner: Runner, folder: Path) -> list[str]:
+    """Return how ``initdb`` is told to sort by code point and to know all letters."""
+    said = run(runner.launch(folder), [str(runner.programs / "initdb"), "--version"]).stdout
+    version = re.search(r"\d+", said)
+    if version is not None and int(version[0]) < _BUILTIN_LOCALES:
+        return ["--locale", "C.UTF-8"]
+    return ["--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
 
 
 def _make_database(port: int, password: str) -> str:

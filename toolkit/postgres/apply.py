@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import psycopg
 from alembic import command
@@ -16,9 +16,16 @@ from alembic.script import Script, ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy.exc import DBAPIError
 
-from toolkit.errors import LockNotObtained, Refused, RegionkitError, UsageError
+from toolkit.errors import (
+    ConnectionFailed,
+    Interrupted,
+    LockNotObtained,
+    Refused,
+    RegionkitError,
+    UsageError,
+)
 from toolkit.plan import Plan, Step
-from toolkit.postgres import capabilities, inspect, revisions, session
+from toolkit.postgres import capabilities, inspect, locks, revisions, session
 from toolkit.postgres.environment import JOURNAL_SCHEMA, version_table
 
 
@@ -87,36 +94,45 @@ class Revisions:
         """Return what ``upgrade`` would do. Reads the target, writes nothing.
 
         Raises:
-            Refused: the server cannot do what a revision needs.
+            Refused: the server cannot do it.
         """
         assert self._url is not None
-        current = self.current()
+        pending = self.pending()
         with session.connect(self._url, role="postgres") as connection:
-            self._require_capabilities(connection, current)
+            self._require_possible(connection, pending)
         return [
-            Plan(
-                self._server,
-                script.revision,
-                tuple(step(op, self._server) for op in _recorded(script.module.upgrade)),
-            )
-            for script in self._between(current, self.head)
+            Plan(self._server, revision, self._steps(operations), locks)
+            for revision, operations, locks in self._counted(self.head)
+            if revision in pending
         ]
-
-    def _require_capabilities(self, connection: session.Connection, current: str | None) -> None:
-        for script in self._between(current, self.head):
-            capabilities.require(connection, _recorded(script.module.upgrade))
 
     def plan_revert(self) -> list[Plan]:
         """Return what ``revert`` would do. Reads the target, writes nothing."""
-        scripts = list(self._between(None, self.current()))
+        current = self.current()
+        locks = {revision: locks for revision, _, locks in self._counted(current)}
+        scripts = list(self._between(None, current))
         return [
             Plan(
                 self._server,
                 script.revision,
-                tuple(step(op, self._server) for op in _recorded(script.module.downgrade)),
+                self._steps(_recorded(script.module.downgrade)),
+                locks[script.revision],
             )
             for script in reversed(scripts)
         ]
+
+    def _steps(self, operations: Iterable[MigrateOperation]) -> tuple[Step, ...]:
+        return tuple(step(op, self._server) for op in operations)
+
+    def _counted(self, upper: str | None) -> Iterator[tuple[str, list[MigrateOperation], int]]:
+        """Yield every revision up to one with its operations and its locks, oldest first.
+
+        What a revision locks depends on the tables that those before it have made.
+        """
+        counter = locks.Counter()
+        for script in self._between(None, upper):
+            operations = _recorded(script.module.upgrade)
+            yield script.revision, operations, locks.count(operations, counter)
 
     def sql(self) -> str:
         """Return the statements of all revisions. Needs no server."""
@@ -135,30 +151,91 @@ class Revisions:
         """
         assert self._url is not None
         with session.exclusive(self._url, role="postgres", name=self._lock) as connection:
-            session.require_target_version(connection)
             current = self.current()
             if current is None:
                 self._require_empty(connection)
-            self._require_capabilities(connection, current)
-            ran = [script.revision for script in self._between(current, self.head)]
-            if ran:
-                self._run(lambda config: command.upgrade(config, "head"))
-            return ran
+            pending = [script.revision for script in self._between(current, self.head)]
+            self._require_possible(connection, pending)
+            if pending:
+                self._run(lambda config: command.upgrade(config, "head"), pending, self.pending)
+            return pending
 
     def revert(self) -> list[str]:
         """Take every revision back; return the revisions that ran."""
         assert self._url is not None
-        with session.exclusive(self._url, role="postgres", name=self._lock):
-            ran = [script.revision for script in self._between(None, self.current())]
-            if ran:
-                self._run(lambda config: command.downgrade(config, "base"))
-            return ran[::-1]
+        with session.exclusive(self._url, role="postgres", name=self._lock) as connection:
+            there = self._applied()
+            if there:
+                self._require_locks(connection, there)
+                self._run(lambda config: command.downgrade(config, "base"), there, self._applied)
+            return there
+
+    def _applied(self) -> list[str]:
+        """Return the revisions that the target has, newest first."""
+        return [script.revision for script in self._between(None, self.current())][::-1]
+
+    def _require_possible(self, connection: session.Connection, revisions: Sequence[str]) -> None:
+        """Refuse, before the first revision, what the server cannot do.
+
+        Raises:
+            Refused: it is too old for the layout or for something in it, or takes too few locks.
+        """
+        session.require_target_version(connection)
+        capabilities.require(
+            connection,
+            (
+                op
+                for revision, operations, _ in self._counted(self.head)
+                if revision in revisions
+                for op in operations
+            ),
+        )
+        if revisions:
+            self._require_locks(connection, revisions)
+
+    def _require_locks(self, connection: session.Connection, revisions: Sequence[str]) -> None:
+        """Refuse before the first revision what would fail at a later one.
+
+        Raises:
+            Refused: a revision may need more locks than the server has for it.
+        """
+        entries, each = inspect.lock_entries(connection)
+        most, revision = max(
+            (locks, revision)
+            for revision, _, locks in self._counted(self.head)
+            if revision in revisions
+        )
+        if most <= locks.budget_of(entries):
+            return
+        needed = -(-locks.entries_for(most) * each // entries)
+        raise Refused(
+            f"revision {revision} takes up to {most} locks in one transaction, and the server has "
+            f"room for {entries} of all sessions: at most half of them are taken",
+            hint=f"set max_locks_per_transaction = {needed} and restart the server, or, if nothing "
+            f"was applied yet, set transaction_locks = {locks.budget_of(entries)} in "
+            "[target.postgres], delete the revisions and generate them anew",
+        )
 
     @property
     def _lock(self) -> str:
         return f"apply {self._schema}"
 
-    def _run(self, action: Any) -> None:
+    def _run(
+        self,
+        action: Callable[[Config], None],
+        revisions: Sequence[str],
+        left: Callable[[], list[str]],
+    ) -> None:
+        """Run revisions, each in a transaction of its own.
+
+        Args:
+            action: runs them.
+            revisions: in the order in which they run.
+            left: returns those that are still to be run.
+
+        Raises:
+            RegionkitError: one failed; the error says which have run.
+        """
         assert self._url is not None
         engine = session.engine(self._url, role="postgres")
         try:
@@ -170,7 +247,7 @@ class Revisions:
                 config.attributes["connection"] = connection
                 action(config)
         except DBAPIError as error:
-            _raise(error.orig, self._schema)
+            _raise(error.orig, self._schema, _standing(revisions, left))
         except CommandError as error:
             raise Refused(str(error), hint="see 'regionkit apply --dry-run'") from None
 
@@ -203,20 +280,58 @@ class Revisions:
             )
 
 
-def _raise(error: BaseException | None, schema: str) -> NoReturn:
-    """Raise what a database error means for the operator."""
+def _standing(revisions: Sequence[str], left: Callable[[], list[str]]) -> list[str]:
+    """Return, in words, which of several revisions have run and which have not."""
+    if len(revisions) == 1:
+        return []
+    try:
+        number = len(revisions) - len(left())
+    except ConnectionFailed:
+        return ["the server does not answer, so it is not known which revisions have run"]
+    return [
+        f"{word}: {chosen[0]}" + (f" to {chosen[-1]}" if len(chosen) > 1 else "")
+        for word, chosen in (("done", revisions[:number]), ("not done", revisions[number:]))
+        if chosen
+    ]
+
+
+def _raise(error: BaseException | None, schema: str, standing: Sequence[str]) -> NoReturn:
+    """Raise what a database error means for the operator.
+
+    Args:
+        error: of the driver.
+        schema: of the layout.
+        standing: which of several revisions have run, in words.
+    """
+    if not isinstance(error, psycopg.Error):
+        raise RegionkitError(f"migrating {schema!r} failed: {error}", details=standing) from error
+    said = session.first_line(error)
     if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
         raise LockNotObtained(
-            f"a lock was not to be had while migrating {schema!r}: {session.first_line(error)}",
+            f"a lock was not to be had while migrating {schema!r}: {said}",
+            details=standing,
             hint="nothing of that revision was kept; run the same command again",
         ) from None
-    if isinstance(error, psycopg.Error):
+    if isinstance(error, psycopg.errors.OutOfMemory):
         raise Refused(
-            f"PostgreSQL refused a step of the migration of {schema!r}: "
-            f"{session.first_line(error)}",
-            hint="nothing of that revision was kept; see 'regionkit apply --dry-run'",
+            f"PostgreSQL ran out of memory for the migration of {schema!r}: {said}",
+            details=standing,
+            hint="nothing of that revision was kept; wait until other sessions need fewer locks, "
+            "or raise max_locks_per_transaction and restart the server, then run the same command "
+            "again",
         ) from None
-    raise RegionkitError(f"migrating {schema!r} failed: {error}") from error
+    if session.is_lost(error):
+        raise Interrupted(
+            f"the connection was lost while migrating {schema!r}: {said}",
+            details=standing,
+            hint="when the server is back, run the same command again: it goes on with what is "
+            "not done",
+        ) from None
+    raise Refused(
+        f"PostgreSQL refused a step of the migration of {schema!r}: {said}",
+        details=standing,
+        hint="nothing of that revision was kept; see 'regionkit apply --dry-run'",
+    ) from None
 
 
 def _recorded(body: Callable[[], None]) -> list[MigrateOperation]:
@@ -255,23 +370,16 @@ def step(op: MigrateOperation, server: str) -> Step:
             f"{op.table} -> {op.other}",
             lock=f"SHARE ROW EXCLUSIVE on {op.table}, {op.other}",
         )
-    if isinstance(op, revisions.CreateRegionOp):
+    if isinstance(op, revisions.CreatePartitionsOp | revisions.DropPartitionsOp):
+        listed = isinstance(op, revisions.CreateRegionOp | revisions.DropRegionOp)
+        verb = "create" if isinstance(op, revisions.CreatePartitionsOp) else "drop"
         return Step(
             server,
-            "create region",
+            f"{verb} {'region' if listed else 'partitions'}",
             op.code,
             f"{len(op.partitions)} partitions",
             lock=f"ACCESS EXCLUSIVE on {', '.join(op.partitions)}",
-            rows=1,
-        )
-    if isinstance(op, revisions.DropRegionOp):
-        return Step(
-            server,
-            "drop region",
-            op.code,
-            f"{len(op.partitions)} partitions",
-            lock=f"ACCESS EXCLUSIVE on {', '.join(op.partitions)}",
-            rows=1,
+            rows=1 if listed else 0,
         )
     if isinstance(op, ops.DropTableOp | ops.DropConstraintOp | ops.DropIndexOp):
         name = getattr(op, "table_name", "") or ""

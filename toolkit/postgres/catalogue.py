@@ -1,24 +1,19 @@
 """Compares the catalogue of a layout with what its plan creates: parents, leaves, every object.
 
-The plan is carried out in a scratch schema, in a transaction that is rolled back, and the server's
-own text of both is compared; a model compared with a reflection would lose too much.
+The plan is carried out in a scratch schema, of which nothing stays, and the server's own text of
+both is compared; a model compared with a reflection would lose too much.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from sqlalchemy import Engine
 
 from toolkit.extras import MOVING, Extra
 from toolkit.findings import Code, Finding
 from toolkit.layout import Layout
-from toolkit.postgres import generate, inspect
+from toolkit.postgres import generate, inspect, locks, scratch
 from toolkit.postgres.inspect import Catalogue
 
 _MISSING = {
@@ -30,29 +25,22 @@ _ACL = re.compile(r" acl \S*")
 _COMMENT = re.compile(r" comment .*", re.S)
 
 
-def planned(engine: Engine, layout: Layout, extras: Sequence[Extra]) -> Catalogue:
+def planned(url: str, layout: Layout, extras: Sequence[Extra], budget: int) -> Catalogue:
     """Return the catalogue that the plan of a layout gives on a server. Nothing of it stays.
 
     Args:
-        engine: to the target; it needs the right to create a schema.
+        url: of the target; it needs the right to create a schema.
         layout: the decisions.
         extras: functions and triggers of the source.
+        budget: how many locks a transaction may take.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the server refused.
     """
-    schema = f"regionkit_scratch_{secrets.token_hex(6)}"
-    with engine.connect() as connection:
-        transaction = connection.begin()
-        try:
-            operations = Operations(MigrationContext.configure(connection))
-            for operation in generate.operations(layout, schema, extras):
-                operations.invoke(operation)
-            raw = connection.connection.driver_connection
-            assert raw is not None
-            return inspect.catalogue(raw, schema)
-        finally:
-            transaction.rollback()
+    schema = scratch.new_name()
+    parts = locks.split(generate.operations(layout, schema, extras), budget)
+    with scratch.carried_out(url, schema, parts, budget) as connection:
+        return inspect.catalogue(connection, schema)
 
 
 def compare(

@@ -58,11 +58,11 @@ def footprints(connection: Connection, tables: Mapping[str, str]) -> dict[str, F
         tables: qualified names by key.
     """
     found = {key: Footprint() for key in tables}
-    by_oid: dict[int, str] = {}
-    for key, name in tables.items():
-        row = connection.execute("SELECT to_regclass(%s)::oid", (name,)).fetchone()
-        if row and row[0] is not None:
-            by_oid[row[0]] = key
+    rows = connection.execute(
+        "SELECT to_regclass(name)::oid, key FROM unnest(%s::text[], %s::text[]) AS t(key, name)",
+        (list(tables), list(tables.values())),
+    ).fetchall()
+    by_oid: dict[int, str] = {oid: key for oid, key in rows if oid is not None}
     oids = list(by_oid)
     files = connection.execute(
         "SELECT o, string_agg(pg_relation_filenode(coalesce(t.relid, o::regclass))::text, ' ' "

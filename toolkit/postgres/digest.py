@@ -8,6 +8,7 @@ from typing import Any
 from toolkit.digest import Digest, DigestForm, Md5, RowDigest
 from toolkit.postgres import session
 from toolkit.postgres.session import Connection
+from toolkit.postgres.versions import RECORD_HASH
 from toolkit.types import PostgresType
 
 _FETCH = 5_000
@@ -55,12 +56,11 @@ _PROBE = (
     "'4c0f1a2e-0000-4000-8000-000000000001'::uuid, date '2024-02-29', "
     "timestamp '2024-02-29 12:34:56.789', timestamptz '2024-02-29 12:34:56.789+00'), 0)"
 )
-_OLDEST_RECORD_HASH = 140000
 
 
 def common_form(one: Connection, other: Connection) -> DigestForm:
     """Return the cheapest form of digest that two servers compute alike."""
-    if min(one.info.server_version, other.info.server_version) < _OLDEST_RECORD_HASH:
+    if not RECORD_HASH.there(one, other):
         return Md5()
     if session.encoding(one) != session.encoding(other):
         # The same text is other bytes there.

@@ -27,15 +27,18 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.types import TypeEngine
 
+from toolkit.config import TRANSACTION_LOCKS
 from toolkit.errors import Refused
 from toolkit.extras import Extra
 from toolkit.layout import Layout
-from toolkit.postgres import carry, ddl, revisions
+from toolkit.postgres import carry, ddl, locks, revisions
 from toolkit.postgres.layout import Part, beside, build, info, key_tables
 from toolkit.postgres.renaming import renames
 
 _IMPORTS = ("import toolkit.postgres.revisions",)
 _DIGEST = re.compile(r'^model_digest = "(?P<digest>[0-9a-f]{64})"$', re.M)
+#: How a revision says that it is one of several, in its first line.
+_PART = re.compile(r'\A""".* \(part (?P<part>\d+) of (?P<parts>\d+)\)"""')
 
 _ENVIRONMENT = '''"""Alembic's environment: everything is in toolkit.postgres.environment."""
 
@@ -148,8 +151,12 @@ def generate(
     extras: Sequence[Extra] = (),
     message: str = "create the regional schema",
     write: bool = True,
-) -> tuple[Path, bool]:
-    """Write the revision that creates a layout, unless the newest one already does.
+    budget: int = TRANSACTION_LOCKS,
+) -> list[tuple[Path, bool]]:
+    """Write the revisions that create a layout, unless the newest ones already do.
+
+    One revision is one transaction: a layout that takes more locks than the budget is divided into
+    several, in a row. All of them carry the digest of the whole.
 
     Args:
         layout: the decisions.
@@ -157,35 +164,92 @@ def generate(
         folder: the Alembic environment; it is created with ``env.py`` when it is missing.
         config: ``regionkit.toml``, for ``env.py``.
         extras: functions and triggers of the source.
-        message: what the revision is about.
-        write: false only says whether a file would be written.
+        message: what the revisions are about.
+        write: false only says whether files would be written.
+        budget: how many locks one of them may take.
 
     Returns:
-        The revision's file, and whether it is (or would be) new.
+        Each revision's file, and whether it is (or would be) new.
 
     Raises:
         Refused: a revision exists that was generated from another model.
     """
     found = operations(layout, schema, extras)
-    upgrades, downgrades = render(found), render([op.reverse() for op in reversed(found)])
+    upgrades, downgrades = _bodies(found)
     digest = hashlib.sha256(f"{upgrades}\n{downgrades}".encode()).hexdigest()
     versions = folder / "versions"
     existing = sorted(versions.glob("*.py")) if versions.is_dir() else []
-    slug = re.sub(r"\W+", "_", message.lower()).strip("_")[:40]
     if existing:
         newest = existing[-1]
         match = _DIGEST.search(newest.read_text(encoding="utf-8"))
-        if match is not None and match["digest"] == digest:
-            return newest, False
-        raise Refused(
-            f"the model has changed since {newest.name} was generated",
-            hint="write the difference by hand with 'alembic revision', or delete the revision "
-            "and generate it anew if it was never applied",
+        if match is None or match["digest"] != digest:
+            raise Refused(
+                f"the model has changed since {newest.name} was generated",
+                hint="write the difference by hand with 'alembic revision', or delete the revision "
+                "and generate it anew if it was never applied",
+            )
+    # The number of parts follows from the budget, which may have changed: files that are there
+    # stay as they are, and where the last of them says that it is the last, all are there.
+    of = _PART.search(existing[-1].read_text(encoding="utf-8")) if existing else None
+    if existing and (of is None or of["part"] == of["parts"]):
+        return [(path, False) for path in existing]
+    parts = locks.split(found, budget)
+    if existing:
+        # Somebody stopped us in between. What is there was divided in the same way, or is refused.
+        assert of is not None
+        if int(of["parts"]) != len(parts):
+            raise Refused(
+                f"{existing[-1].name} is part {of['part']} of {of['parts']}, and the rest is "
+                f"missing; now there would be {len(parts)} parts",
+                hint="delete the revisions and generate them anew if they were never applied",
+            )
+    return [
+        *((path, False) for path in existing),
+        *_write(parts, len(existing), folder, config, message, digest, write),
+    ]
+
+
+def _write(
+    parts: Sequence[Sequence[MigrateOperation]],
+    there: int,
+    folder: Path,
+    config: Path,
+    message: str,
+    digest: str,
+    write: bool,
+) -> Iterable[tuple[Path, bool]]:
+    """Write the revisions of all parts but the first few, which are there; yield each file."""
+    slug = re.sub(r"\W+", "_", message.lower()).strip("_")[:40]
+    versions = folder / "versions"
+    if write:
+        directory = _environment(folder, config)
+    for number, part in enumerate(parts[there:], there + 1):
+        revision = f"{number:04d}"
+        path = versions / f"{revision}_{slug}.py"
+        if not write:
+            yield path, True
+            continue
+        upgrades, downgrades = _bodies(part)
+        script = directory.generate_revision(
+            revision,
+            message if len(parts) == 1 else f"{message} (part {number} of {len(parts)})",
+            upgrades=upgrades,
+            downgrades=downgrades,
+            imports="\n".join(sorted({*_IMPORTS, *_dialect_imports(upgrades)})),
+            model_digest=digest,
         )
-    path = versions / f"0001_{slug}.py"
-    if not write:
-        return path, True
-    versions.mkdir(parents=True, exist_ok=True)
+        assert script is not None
+        yield Path(script.path).replace(path), True
+
+
+def _bodies(found: Sequence[MigrateOperation]) -> tuple[str, str]:
+    """Return the bodies of ``upgrade()`` and ``downgrade()``."""
+    return render(found), render([op.reverse() for op in reversed(found)])
+
+
+def _environment(folder: Path, config: Path) -> ScriptDirectory:
+    """Return the Alembic environment in a folder, which is made where it is missing."""
+    (folder / "versions").mkdir(parents=True, exist_ok=True)
     environment = folder / "env.py"
     if not environment.exists():
         relative = Path(os.path.relpath(config, folder)).as_posix()
@@ -196,16 +260,7 @@ def generate(
     settings.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     directory = ScriptDirectory.from_config(settings)
     directory.messaging_opts = {"quiet": True}
-    script = directory.generate_revision(
-        "0001",
-        message,
-        upgrades=upgrades,
-        downgrades=downgrades,
-        imports="\n".join(sorted({*_IMPORTS, *_dialect_imports(upgrades)})),
-        model_digest=digest,
-    )
-    assert script is not None
-    return Path(script.path), True
+    return directory
 
 
 def render(found: Sequence[MigrateOperation]) -> str:

@@ -181,3 +181,18 @@ def table_names(connection: Connection, schema: str) -> set[str]:
         (schema,),
     )
     return {str(row[0]) for row in rows}
+
+
+def lock_entries(connection: Connection) -> tuple[int, int]:
+    """Return the locks that a server has room for, and how many of them for each transaction.
+
+    PostgreSQL documentation, "Lock Management": for every connection and prepared transaction as
+    many as ``max_locks_per_transaction`` says. There is room for a few more.
+    """
+    row = connection.execute(
+        "SELECT current_setting('max_locks_per_transaction')::int, "
+        "current_setting('max_connections')::int "
+        "+ current_setting('max_prepared_transactions')::int"
+    ).fetchone()
+    assert row is not None
+    return int(row[0]) * int(row[1]), int(row[0])

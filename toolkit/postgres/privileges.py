@@ -13,6 +13,7 @@ from typing import Any
 from toolkit.errors import Refused
 from toolkit.postgres import ddl
 from toolkit.postgres.session import Connection
+from toolkit.postgres.versions import GRANTED_SET
 
 #: What changes the rows of a table, and what draws from a sequence.
 WRITES = {
@@ -158,7 +159,7 @@ def require_restorable(connection: Connection, lists: Iterable[AccessList]) -> N
         }
     )
     # Before version 16 every member may act as the role.
-    kind = "SET" if connection.info.server_version >= 160000 else "MEMBER"
+    kind = "SET" if GRANTED_SET.there(connection) else "MEMBER"
     lacking = [
         grantor
         for grantor in grantors

@@ -17,9 +17,7 @@ from toolkit.postgres import ddl, session
 from toolkit.postgres.environment import JOURNAL_SCHEMA
 from toolkit.postgres.session import Connection, first_line
 from toolkit.postgres.takedown import Down, journaled
-
-#: From here on a foreign key of a partitioned table can stand before it is compared with the rows.
-_NOT_VALID = 180000
+from toolkit.postgres.versions import UNPROVEN_FOREIGN_KEYS
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class PutBack:
             self._all(map(whole, kinds.get("key", ())))
             self._all(map(whole, kinds.get("index", ())))
             foreign = kinds.get("foreign key", [])
-            if connection.info.server_version < _NOT_VALID:
+            if not UNPROVEN_FOREIGN_KEYS.there(connection):
                 self._all(map(whole, foreign))
             else:
                 for one in foreign:

@@ -502,12 +502,104 @@ class AddForeignKeyOp(MigrateOperation):
         )
 
 
+@Operations.register_operation("create_partitions")
+class CreatePartitionsOp(MigrateOperation):
+    """Create partitions of one region; a later ``create_region`` puts the region on the list."""
+
+    method: ClassVar[str] = "create_partitions"
+    undo: ClassVar[str] = "drop_partitions"
+    #: The table of regions, for the operation that puts the region on it.
+    region_list: str | None = None
+
+    def __init__(
+        self,
+        code: str,
+        partitions: Mapping[str, str],
+        *,
+        schema: str,
+        storage: Mapping[str, str] | None = None,
+        unlogged: Sequence[str] = (),
+    ) -> None:
+        self.code = code
+        self.partitions = dict(partitions)
+        self.schema = schema
+        self.storage = dict(storage or {})
+        self.unlogged = list(unlogged)
+
+    @classmethod
+    def create_partitions(
+        cls, operations: Operations, code: str, partitions: Mapping[str, str], **options: Any
+    ) -> None:
+        """Create partitions of one region; a later ``create_region`` puts the region on the list.
+
+        Args:
+            operations: Alembic's.
+            code: the region.
+            partitions: as ``create_region`` takes them, as the following.
+            options: likewise, without the list of regions.
+        """
+        operations.invoke(cls(code, partitions, **options))
+
+    def divided(self) -> list[CreatePartitionsOp]:
+        """Return the operations that do the same table by table; the last is of this one's kind."""
+        if len(self.partitions) < 2:
+            return [self]
+        *first, last = self.partitions.items()
+        return [
+            *(CreatePartitionsOp(**self._of(dict([pair]))) for pair in first),
+            self._with(**self._of(dict([last]))),
+        ]
+
+    def after(self, before: CreatePartitionsOp) -> CreatePartitionsOp:
+        """Return the operation that does what another one of the region does, and then this."""
+        whole = self._of({**before.partitions, **self.partitions})
+        whole["storage"] = {**before.storage, **self.storage}
+        whole["unlogged"] = [*before.unlogged, *self.unlogged]
+        return self._with(**whole)
+
+    def _of(self, partitions: Mapping[str, str]) -> dict[str, Any]:
+        """Return the arguments that create some of the partitions."""
+        return {
+            "code": self.code,
+            "partitions": partitions,
+            "schema": self.schema,
+            "storage": {key: text for key, text in self.storage.items() if key in partitions},
+            "unlogged": [key for key in self.unlogged if key in partitions],
+        }
+
+    def _with(self, **arguments: Any) -> CreatePartitionsOp:
+        return CreatePartitionsOp(**arguments)
+
+    def reverse(self) -> MigrateOperation:
+        """Drop them."""
+        return DropPartitionsOp(self)
+
+    def source(self) -> str:
+        """Return the call as Python source."""
+        return self.call(self.method)
+
+    def call(self, method: str) -> str:
+        """Return a call with this operation's arguments as Python source."""
+        leaves = "".join(f"        {key!r}: {leaf!r},\n" for key, leaf in self.partitions.items())
+        more = f"    region_list={self.region_list!r},\n" if self.region_list is not None else ""
+        more += f"    storage={self.storage!r},\n" if self.storage else ""
+        more += f"    unlogged={self.unlogged!r},\n" if self.unlogged else ""
+        return (
+            f"op.{method}(\n    {self.code!r},\n    {{\n{leaves}    }},\n"
+            f"    schema={self.schema!r},\n{more})"
+        )
+
+
 @Operations.register_operation("create_region")
-class CreateRegionOp(MigrateOperation):
+class CreateRegionOp(CreatePartitionsOp):
     """Create the partitions of one region, then put the region on the list.
 
     Last, because the link's foreign key to the list is what lets a client live in a region.
     """
+
+    method = "create_region"
+    undo = "drop_region"
+    region_list: str
 
     def __init__(
         self,
@@ -519,12 +611,8 @@ class CreateRegionOp(MigrateOperation):
         storage: Mapping[str, str] | None = None,
         unlogged: Sequence[str] = (),
     ) -> None:
-        self.code = code
-        self.partitions = dict(partitions)
-        self.schema = schema
+        super().__init__(code, partitions, schema=schema, storage=storage, unlogged=unlogged)
         self.region_list = region_list
-        self.storage = dict(storage or {})
-        self.unlogged = list(unlogged)
 
     @classmethod
     def create_region(
@@ -561,24 +649,60 @@ class CreateRegionOp(MigrateOperation):
             )
         )
 
+    def _with(self, **arguments: Any) -> CreatePartitionsOp:
+        return CreateRegionOp(**arguments, region_list=self.region_list)
+
     def reverse(self) -> MigrateOperation:
         """Drop the region."""
         return DropRegionOp(self)
 
+
+@Operations.register_operation("drop_partitions")
+class DropPartitionsOp(MigrateOperation):
+    """Detach and drop partitions of one region, children first."""
+
+    def __init__(self, created: CreatePartitionsOp) -> None:
+        self.created = created
+
+    @classmethod
+    def drop_partitions(
+        cls, operations: Operations, code: str, partitions: Mapping[str, str], **options: Any
+    ) -> None:
+        """Detach and drop partitions of one region, children first.
+
+        Args:
+            operations: Alembic's.
+            code: the region.
+            partitions: as ``create_partitions`` takes them, as the following.
+            options: likewise.
+        """
+        operations.invoke(cls(CreatePartitionsOp(code, partitions, **options)))
+
+    @property
+    def code(self) -> str:
+        """The region."""
+        return self.created.code
+
+    @property
+    def partitions(self) -> Mapping[str, str]:
+        """From regional table to the name of its partition, parents first."""
+        return self.created.partitions
+
+    def reverse(self) -> MigrateOperation:
+        """Create them."""
+        return self.created
+
     def source(self) -> str:
         """Return the call as Python source."""
-        return _region_source("create_region", self)
+        return self.created.call(self.created.undo)
 
 
 @Operations.register_operation("drop_region")
-class DropRegionOp(MigrateOperation):
+class DropRegionOp(DropPartitionsOp):
     """Take a region off the list, then detach and drop its partitions, children first.
 
     Off the list first: the link's foreign key refuses while a client lives there.
     """
-
-    def __init__(self, created: CreateRegionOp) -> None:
-        self.created = created
 
     @classmethod
     def drop_region(
@@ -593,34 +717,6 @@ class DropRegionOp(MigrateOperation):
             options: likewise.
         """
         operations.invoke(cls(CreateRegionOp(code, partitions, **options)))
-
-    @property
-    def code(self) -> str:
-        """The region."""
-        return self.created.code
-
-    @property
-    def partitions(self) -> Mapping[str, str]:
-        """From regional table to the name of its partition, parents first."""
-        return self.created.partitions
-
-    def reverse(self) -> MigrateOperation:
-        """Create the region."""
-        return self.created
-
-    def source(self) -> str:
-        """Return the call as Python source."""
-        return _region_source("drop_region", self.created)
-
-
-def _region_source(name: str, op: CreateRegionOp) -> str:
-    leaves = "".join(f"        {key!r}: {leaf!r},\n" for key, leaf in op.partitions.items())
-    more = f"    storage={op.storage!r},\n" if op.storage else ""
-    more += f"    unlogged={op.unlogged!r},\n" if op.unlogged else ""
-    return (
-        f"op.{name}(\n    {op.code!r},\n    {{\n{leaves}    }},\n"
-        f"    schema={op.schema!r},\n    region_list={op.region_list!r},\n{more})"
-    )
 
 
 @Operations.register_operation("carry_function")
@@ -931,8 +1027,9 @@ def _add_foreign_key(operations: Operations, op: AddForeignKeyOp) -> None:
     operations.execute(ddl.verbatim(statement))
 
 
+@Operations.implementation_for(CreatePartitionsOp)
 @Operations.implementation_for(CreateRegionOp)
-def _create_region(operations: Operations, op: CreateRegionOp) -> None:
+def _create_partitions(operations: Operations, op: CreatePartitionsOp) -> None:
     for parent, leaf in op.partitions.items():
         statement = ddl.create_partition(
             op.schema,
@@ -943,15 +1040,17 @@ def _create_region(operations: Operations, op: CreateRegionOp) -> None:
             unlogged=parent in op.unlogged,
         )
         operations.execute(ddl.verbatim(statement))
-    operations.execute(ddl.verbatim(ddl.insert_regions(op.schema, op.region_list, [op.code])))
+    if op.region_list is not None:
+        operations.execute(ddl.verbatim(ddl.insert_regions(op.schema, op.region_list, [op.code])))
 
 
+@Operations.implementation_for(DropPartitionsOp)
 @Operations.implementation_for(DropRegionOp)
-def _drop_region(operations: Operations, op: DropRegionOp) -> None:
+def _drop_partitions(operations: Operations, op: DropPartitionsOp) -> None:
     created = op.created
-    operations.execute(
-        ddl.verbatim(ddl.delete_region(created.schema, created.region_list, created.code))
-    )
+    if created.region_list is not None:
+        statement = ddl.delete_region(created.schema, created.region_list, created.code)
+        operations.execute(ddl.verbatim(statement))
     for parent, leaf in reversed(created.partitions.items()):
         operations.execute(ddl.verbatim(ddl.detach_partition(created.schema, parent, leaf)))
         operations.execute(ddl.verbatim(f"DROP TABLE {ddl.quote(created.schema, leaf)}"))
@@ -1047,6 +1146,8 @@ def _take_back(operations: Operations, op: TakeBackOp) -> None:
 @renderers.dispatch_for(DropDomainOp)
 @renderers.dispatch_for(CreateSequenceOp)
 @renderers.dispatch_for(DropSequenceOp)
+@renderers.dispatch_for(CreatePartitionsOp)
+@renderers.dispatch_for(DropPartitionsOp)
 @renderers.dispatch_for(CreateRegionOp)
 @renderers.dispatch_for(DropRegionOp)
 @renderers.dispatch_for(CreateKeyTableOp)

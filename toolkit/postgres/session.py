@@ -28,11 +28,13 @@ from toolkit.errors import (
     RegionkitError,
 )
 from toolkit.postgres import ddl
+from toolkit.postgres.versions import (
+    IDLE_SESSION_TIMEOUT,
+    MOVES_BY_CASCADE,
+    TRANSACTION_TIMEOUT,
+)
 
 Connection = psycopg.Connection[TupleRow]
-
-#: The oldest target: before it, row movement by ``on update cascade`` was wrong.
-OLDEST_TARGET = 150000
 
 #: What our sessions are called in pg_stat_activity.
 APPLICATION = "regionkit"
@@ -54,11 +56,11 @@ _PINNED = {
 }
 
 #: A session that holds a snapshot or a lock waits for hours, whatever the server allows others.
-#: The version from which each is known.
+#: A version may not know each of them yet.
 _PATIENT = {
-    "idle_in_transaction_session_timeout": 0,
-    "idle_session_timeout": 140000,
-    "transaction_timeout": 170000,
+    "idle_in_transaction_session_timeout": None,
+    "idle_session_timeout": IDLE_SESSION_TIMEOUT,
+    "transaction_timeout": TRANSACTION_TIMEOUT,
 }
 
 #: A network that swallows packets ends a connection within 30 seconds: one that is idle by three
@@ -137,12 +139,15 @@ def connect(
             hint="check the URL, or start the lab with 'regionkit lab up'",
         ) from None
     _open[connection] = url
-    version = connection.info.server_version
     settings = {
         **_PINNED,
         "lock_timeout": f"{_limits.lock_timeout * 1000:.0f}ms",
         "statement_timeout": f"{_limits.statement_timeout * 1000:.0f}ms",
-        **{name: "0" for name, since in _PATIENT.items() if version >= since},
+        **{
+            name: "0"
+            for name, known in _PATIENT.items()
+            if known is None or known.there(connection)
+        },
     }
     with connection.transaction():
         connection.execute(
@@ -210,6 +215,13 @@ def translate(error: psycopg.Error) -> RegionkitError:
             "a text has no counterpart in the encoding that it is needed in",
             hint="correct it in the source, or use a target database with encoding UTF8",
         )
+    if isinstance(error, psycopg.errors.OutOfMemory):
+        return Refused(
+            f"PostgreSQL has no room left: {message}",
+            hint="it says 'shared memory' where all sessions together hold more locks than "
+            "max_locks_per_transaction allows: raise that and restart the server, or lower "
+            "transaction_locks in [target.postgres]; then run the same command again",
+        )
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return ConnectionFailed(
             f"the connection to PostgreSQL was lost: {message}",
@@ -242,6 +254,17 @@ def _lacking(message: str) -> str:
     return "the role lacks a privilege"
 
 
+def is_lost(error: psycopg.Error) -> bool:
+    """Return whether an error means that the connection is gone, and not that a statement failed.
+
+    Without SQLSTATE it was libpq that noticed; class 08 and the 57P codes are the server's word.
+    """
+    if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return False
+    state = error.sqlstate
+    return state is None or state.startswith(("08", "57P"))
+
+
 def passes(error: BaseException) -> bool:
     """Return whether the same transaction may well succeed after an error."""
     if isinstance(error, psycopg.errors.UniqueViolation):
@@ -271,7 +294,7 @@ def require_target_version(connection: Connection) -> None:
     Raises:
         Refused: PostgreSQL is older than 15.
     """
-    if connection.info.server_version < OLDEST_TARGET:
+    if not MOVES_BY_CASCADE.there(connection):
         raise Refused(
             f"the target is PostgreSQL {connection.info.server_version // 10000}: moving rows "
             "between partitions by a cascading key is right from 15 on",

@@ -230,7 +230,7 @@ def written_since(
     """Return the tables of a schema that were written to, found out from every row of them.
 
     Args:
-        connection: in a transaction that holds writers off.
+        connection: outside of a transaction, while another one holds writers off.
         schema: of the layout.
         mark: the moment.
         counted: rows of tables at that moment; fewer now means that rows were deleted.

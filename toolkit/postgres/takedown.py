@@ -14,17 +14,19 @@ from psycopg.types.json import Jsonb
 
 from toolkit.postgres import ddl
 from toolkit.postgres.environment import JOURNAL_SCHEMA
+from toolkit.postgres.locks import batches
 from toolkit.postgres.session import Connection
 
 #: Name and comment of an index's partitions, by the table that each is on. PostgreSQL makes the
-#: names up when the index is created, differently each time.
+#: names up when the index is created, differently each time. (``pg_partition_tree`` would lock
+#: every one of them: hundreds of tables would not fit the server's lock table.)
 _LEAVES = """(
   SELECT jsonb_object_agg(
     t.relname, jsonb_build_array(p.relname, obj_description(p.oid, 'pg_class')))
-  FROM pg_partition_tree({index}) AS tree
-  JOIN pg_class p ON p.oid = tree.relid JOIN pg_index x ON x.indexrelid = p.oid
+  FROM pg_inherits AS h
+  JOIN pg_class p ON p.oid = h.inhrelid JOIN pg_index x ON x.indexrelid = p.oid
   JOIN pg_class t ON t.oid = x.indrelid
-  WHERE tree.level > 0
+  WHERE h.inhparent = {index}
 )"""
 
 
@@ -125,50 +127,89 @@ ORDER BY 1, 3, 5
 """
 
 
-def take_down(connection: Connection, schema: str, note: Callable[[], None]) -> int:
+def take_down(connection: Connection, schema: str, note: Callable[[], None], budget: int) -> int:
     """Drop foreign keys, triggers, indexes and keys of a layout; return how many.
 
-    What is down already stays down: the numbers go on after the entries that exist.
+    What is down already stays down: the numbers go on after the entries that exist. Many objects
+    are dropped in several transactions, each with its entries in the journal.
 
     Args:
         connection: to the target.
         schema: of the layout.
-        note: called within the transaction: it notes that there is a load, and raises where a newer
-            run has taken over.
+        note: called within each transaction: it notes that there is a load, and raises where a
+            newer run has taken over.
+        budget: how many locks a transaction may take.
     """
     with connection.transaction():
         note()
-        connection.execute("SELECT set_config('search_path', '', true)")
-        row = connection.execute(
-            f"SELECT coalesce(max(number), 0) FROM {JOURNAL_SCHEMA}.taken_down WHERE target = %s",
-            (schema,),
-        ).fetchone()
-        assert row is not None
-        first = int(row[0]) + 1
-        for one in journaled(connection, schema):
-            if one.unproven:
-                # A run ended between adding it and comparing it: its entry is there already.
+        down = journaled(connection, schema)
+        standing = _standing(connection, schema, max((one.number for one in down), default=0) + 1)
+        nodes = _nodes(connection, schema)
+    # A run ended between adding them and comparing them with the rows: their entries are there.
+    unproven = [one for one in down if one.unproven]
+    for batch in batches(unproven, lambda one: locks(one, nodes), budget):
+        with connection.transaction():
+            note()
+            for one in batch:
                 connection.execute(_drop(schema, one.kind, one.table, one.name))
-        connection.execute(
-            f"UPDATE {JOURNAL_SCHEMA}.taken_down SET unproven = false WHERE target = %s", (schema,)
-        )
-        objects = connection.execute(_OBJECTS, {"schema": schema}).fetchall()
-        for number, row in enumerate(objects, first):
-            _, kind, table, other, name, definition, comment, on_index, leaves = row
-            comments = _comment(schema, kind, table, name, comment)
-            comments += _comment(schema, "index", table, name, on_index)
             connection.execute(
-                f"INSERT INTO {JOURNAL_SCHEMA}.taken_down "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, false)",
-                (
-                    *(schema, number, kind, table, other, name),
-                    _definition(schema, kind, table, name, definition),
-                    comments,
-                    Jsonb(leaves or {}),
-                ),
+                f"UPDATE {JOURNAL_SCHEMA}.taken_down SET unproven = false "
+                "WHERE target = %s AND number = ANY (%s)",
+                (schema, [one.number for one in batch]),
             )
-            connection.execute(_drop(schema, kind, table, name))
-    return len(objects)
+    proven = {(one.table, one.name) for one in unproven}
+    left = [one for one in standing if (one.table, one.name) not in proven]
+    for batch in batches(left, lambda one: locks(one, nodes), budget):
+        with connection.transaction():
+            note()
+            for one in batch:
+                connection.execute(
+                    f"INSERT INTO {JOURNAL_SCHEMA}.taken_down "
+                    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, false)",
+                    (
+                        *(schema, one.number, one.kind, one.table, one.other, one.name),
+                        *(one.definition, one.comments, Jsonb(one.leaves)),
+                    ),
+                )
+                connection.execute(_drop(schema, one.kind, one.table, one.name))
+    return len(left)
+
+
+def _standing(connection: Connection, schema: str, first: int) -> list[Down]:
+    """Return what is not down, in the order of dropping, numbered from ``first`` on."""
+    # With an empty search path every name that the server prints is qualified.
+    connection.execute("SELECT set_config('search_path', '', true)")
+    found = []
+    for number, row in enumerate(connection.execute(_OBJECTS, {"schema": schema}), first):
+        _, kind, table, other, name, definition, comment, on_index, leaves = row
+        comments = _comment(schema, kind, table, name, comment)
+        comments += _comment(schema, "index", table, name, on_index)
+        definition = _definition(schema, kind, table, name, definition)
+        found.append(Down(number, kind, table, other, name, definition, comments, leaves or {}))
+    return found
+
+
+def _nodes(connection: Connection, schema: str) -> dict[str, int]:
+    """Return how many tables each table is: itself and its partitions."""
+    rows = connection.execute(
+        "SELECT c.relname, 1 + count(*) FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhparent "
+        "WHERE c.relnamespace = to_regnamespace(quote_ident(%s)) AND c.relkind = 'p' GROUP BY 1",
+        (schema,),
+    )
+    return {str(name): int(count) for name, count in rows}
+
+
+def locks(one: Down, nodes: Mapping[str, int]) -> int:
+    """Return how many locks dropping an object takes at most. Pure.
+
+    Of each table and partition: itself, its index or constraint, and the triggers of a foreign key.
+
+    Args:
+        one: the object.
+        nodes: how many tables each partitioned table is.
+    """
+    tables = [one.table] if one.other is None else [one.table, one.other]
+    return 4 * (1 + sum(nodes.get(table, 1) for table in tables))
 
 
 def _drop(schema: str, kind: str, table: str, name: str) -> str:

@@ -90,6 +90,7 @@ class PostgresTarget:
         self._store = Store(self._name)
         self._runs = Runs(self._name)
         self._workers = project.file.migrate.workers
+        self._budget = project.file.target.postgres.transaction_locks
         self._settings = session.work_settings(project)
 
     @cached_property
@@ -217,7 +218,9 @@ class PostgresTarget:
     def prepare(self, run: Run) -> None:
         """Take constraints, indexes and triggers out of the way."""
         with self._connect() as connection:
-            takedown.take_down(connection, self._schema, lambda: self._copying(connection, run))
+            takedown.take_down(
+                connection, self._schema, lambda: self._copying(connection, run), self._budget
+            )
 
     def _copying(self, connection: Connection, run: Run) -> None:
         self._store.advance(connection, State.copying, run.epoch)
@@ -364,13 +367,14 @@ class PostgresTarget:
     def _fill_key_tables(
         self, connection: Connection, run: Run, progress: Callable[[str], None]
     ) -> None:
-        with connection.transaction():
-            self._store.fence(connection, run.epoch)
-            for one in key_tables(self._metadata):
-                progress(f"key table {one.name}")
+        # Each by itself: together they would lock every table of the layout.
+        for one in key_tables(self._metadata):
+            progress(f"key table {one.name}")
+            with connection.transaction():
+                self._store.fence(connection, run.epoch)
                 connection.execute(f"TRUNCATE {ddl.quote(self._schema, one.name)}")
                 connection.execute(one.fill(self._schema))
-            self._store.advance(connection, State.copied, run.epoch)
+        self._store.advance(connection, State.copied, run.epoch)
 
     def _set_sequences(self, connection: Connection) -> None:
         """Let every sequence stand past the last value of its column that it could hand out."""
@@ -613,9 +617,8 @@ class PostgresTarget:
             ]
         if not self._may_create():
             return unfilled
-        engine = session.engine(self._url, role="postgres")
         try:
-            expected = catalogue.planned(engine, self._layout, self._extras())
+            expected = catalogue.planned(self._url, self._layout, self._extras(), self._budget)
         except DBAPIError as error:
             if isinstance(error.orig, psycopg.Error):
                 raise session.translate(error.orig) from None
@@ -697,4 +700,8 @@ class PostgresTarget:
                     f"the tables of {self.place} were not to be had within {wait:g} s",
                     hint="run the same command again; --lock-timeout gives more time",
                 ) from None
-            yield switch.written_since(connection, self._schema, moment, counted)
+            # In a session of its own, which holds no lock longer than a statement: what the two
+            # hold together would not fit the server's lock table where there are many tables.
+            with self._connect() as reader:
+                written = switch.written_since(reader, self._schema, moment, counted)
+            yield written
