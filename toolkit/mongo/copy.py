@@ -277,13 +277,15 @@ class Worker:
             return note(sent)
 
         while True:
+            # Another worker may find out meanwhile that it is not allowed.
+            bypassed = self._copier.bypass
             try:
                 return transact(self._session, write, self._copier.patience)
             except errors.OperationFailure as error:
                 if error.code == _DUPLICATE_KEY and not compare:
                     # Documents are there that no checkpoint knows: right ones are kept.
                     compare = True
-                elif error.code == _UNAUTHORIZED and self._copier.bypass:
+                elif error.code == _UNAUTHORIZED and bypassed:
                     self._copier.bypass = False
                 elif error.code == _TRANSACTION_TOO_LARGE:
                     raise self._smaller(chunk.table) from None
