@@ -567,7 +567,7 @@ SAID = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=500)
 @given(st.lists(SAID, min_size=2, max_size=4), st.lists(st.booleans(), min_size=2, max_size=2))
 def test_what_is_kept_implies_every_constraint(said: list[Said], nullable: list[bool]) -> None:
     """Rows that pass what the layout keeps pass what the source says.
