@@ -516,6 +516,17 @@ def test_what_is_left_behind_is_said(journey: Journey) -> None:
     } <= notes
 
 
+def test_after_a_cutover_keys_are_compared_by_the_extension_that_stayed(journey: Journey) -> None:
+    """The schema of the source has another name then, and citext lies in it."""
+    journey.done("cutover", "--backend", "postgres", "--yes", "-q")
+    statement = "SELECT proconfig[1] FROM pg_proc WHERE proname = 'label_name_key_keep'"
+    assert query(journey.postgres, statement) == [
+        ("search_path=pg_catalog, public_single, pg_temp",)
+    ]
+    journey.done("cutover", "--backend", "postgres", "--rollback", "--yes", "-q")
+    assert query(journey.postgres, statement) == [("search_path=pg_catalog, public, pg_temp",)]
+
+
 def test_apply_can_be_taken_back(journey: Journey) -> None:
     before = journey.catalogue()
     journey.done("apply", "--backend", "postgres", "--revert", "--yes")
