@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import (
     CHAR,
@@ -524,6 +527,74 @@ def test_a_key_that_is_a_foreign_key_is_not_generated() -> None:
     )
     assert not is_generated(profile.c.id)
     assert scopes(laid_out(metadata), "profile") == {("id",): Scope.implied}
+
+
+COLUMNS = ("client_id", "a", "b")
+
+
+@dataclass(frozen=True)
+class Said:
+    """One unique constraint of a random table."""
+
+    columns: tuple[str, ...]
+    nulls_distinct: bool
+    partial: bool
+    given_up: bool
+
+    def keys(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Return the keys of the rows that it is concerned with."""
+        found = []
+        for row in rows:
+            values = dict(zip(COLUMNS, row, strict=False))
+            key = tuple(values[column] for column in self.columns)
+            if self.nulls_distinct and None in key:
+                continue
+            if not self.partial or values["b"] == 1:
+                found.append(key)
+        return found
+
+    def holds(self, rows: Sequence[tuple[Any, ...]]) -> bool:
+        keys = self.keys(rows)
+        return len(set(keys)) == len(keys)
+
+
+SAID = st.builds(
+    Said,
+    st.lists(st.sampled_from(COLUMNS), min_size=1, max_size=3, unique=True).map(tuple),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([False, False, False, True]),
+)
+
+
+@settings(max_examples=500)
+@given(st.lists(SAID, min_size=2, max_size=4), st.lists(st.booleans(), min_size=2, max_size=2))
+def test_what_is_kept_implies_every_constraint(said: list[Said], nullable: list[bool]) -> None:
+    """Rows that pass what the layout keeps pass what the source says.
+
+    It takes two rows to break a constraint. All pairs of a row of client 1, in one region, and one
+    of client 2, in another, are tried.
+    """
+    metadata = MetaData()
+    table(metadata, "client")
+    columns = [
+        Column(name, Integer, nullable=may) for name, may in zip(COLUMNS[1:], nullable, strict=True)
+    ]
+    owned = Table("owned", metadata, key("client_id", "client"), *columns)
+    for number, one in enumerate(said):
+        options: dict[str, Any] = {"postgresql_nulls_not_distinct": not one.nulls_distinct}
+        if one.partial:
+            options["postgresql_where"] = text("b = 1")
+        Index(f"u{number}", *(owned.c[name] for name in one.columns), unique=True, **options)
+    choices = {f"owned.u{number}": "region" for number, one in enumerate(said) if one.given_up}
+    uniques = laid_out(metadata, unique=choices).regional["owned"].uniques
+    assert [one.name for one in uniques] == [f"u{number}" for number in range(len(said))]
+    kept = [one for one, unique in zip(said, uniques, strict=True) if unique.key_table]
+    cells = [[None, 0, 1] if may else [0, 1] for may in nullable]
+    for one_row, other_row in product(product(*cells), repeat=2):
+        rows = [(1, *one_row), (2, *other_row)]
+        if all(one.holds(rows) for one in kept):
+            assert all(one.holds(rows) for one in said if not one.given_up)
 
 
 # Foreign references -------------------------------------------------------------------------

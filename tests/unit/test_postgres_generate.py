@@ -26,6 +26,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     func,
@@ -266,6 +267,31 @@ def test_a_region_leaves_the_list_before_its_tables_go() -> None:
 CREATE_REGION = revisions.CreateRegionOp
 
 # The order ----------------------------------------------------------------------------------
+
+
+def test_a_key_keeps_what_alembic_does_not_write_down(project: Project) -> None:
+    metadata = shop()
+    Table(
+        "entry",
+        metadata,
+        Column("no", Integer),
+        Column("note", Text),
+        key("client_id", "shop.client"),
+        PrimaryKeyConstraint(
+            "no",
+            name="entry_pk",
+            deferrable=True,
+            initially="DEFERRED",
+            postgresql_include=["note"],
+        ),
+        schema="shop",
+    )
+    layout = laid_out(metadata, {"gift": Statement(home=("giver",))}, default_schema="shop")
+    path, _ = project.generate(layout)
+    (create,) = [sql for sql in offline(path) if sql.startswith("CREATE TABLE r.entry (")]
+    assert (
+        "CONSTRAINT entry_pk PRIMARY KEY (no, region) INCLUDE (note) DEFERRABLE INITIALLY DEFERRED"
+    ) in create
 
 
 def test_the_order_of_the_operations() -> None:

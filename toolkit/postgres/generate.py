@@ -8,9 +8,10 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alembic.autogenerate import render_python_code
+from alembic.autogenerate.api import AutogenContext
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import MigrateOperation, ops
@@ -277,7 +278,25 @@ def render(found: Sequence[MigrateOperation]) -> str:
         return sql if options.get("is_index") else ddl.escape_binds(sql)
 
     context.impl.render_ddl_sql_expr = escaped  # type: ignore[method-assign]
-    return render_python_code(ops.UpgradeOps(list(found)), migration_context=context)
+    return render_python_code(
+        ops.UpgradeOps(list(found)), migration_context=context, render_item=_rendered
+    )
+
+
+def _rendered(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
+    """Return an item as Python source where Alembic would leave something out."""
+    if kind != "primary_key":
+        return False
+    options = {
+        "deferrable": item.deferrable,
+        "initially": item.initially,
+        **{name: list(value) for name, value in item.dialect_kwargs.items() if value},
+    }
+    if not item.columns or not any(options.values()):
+        return False
+    arguments = [repr(column.name) for column in item.columns]
+    arguments += [f"{key}={value!r}" for key, value in options.items() if value]
+    return f"sa.PrimaryKeyConstraint({', '.join(arguments)}, name={str(item.name)!r})"
 
 
 def _dialect_imports(source: str) -> Iterable[str]:

@@ -76,17 +76,19 @@ def switch(
     source = journal.saved_lists(connection, entry, "source privileges")
     _grant(connection, names.target, layout, source, before)
     functions = _functions(connection, names.target)
+    # What the layout still has of the source's schema is not carried, as an extension is not.
+    schemas = {names.target: names.source, names.source: entry.keep_as}
     renamed = {
         signature: text
         for signature, text in functions.items()
-        if in_schemas(text, {names.target: names.source}) != text
+        if in_schemas(text, schemas) != text
     }
     # Triggers go on calling the same functions: these are replaced, not created anew.
     journal.save(connection, entry, "functions", list(renamed.values()))
     _rename(connection, names.source, entry.keep_as)
     _rename(connection, names.target, names.source)
     for text in renamed.values():
-        _define(connection, in_schemas(text, {names.target: names.source}))
+        _define(connection, in_schemas(text, schemas))
 
 
 def switch_back(connection: Connection, journal: Journal, entry: Entry) -> None:
