@@ -499,6 +499,8 @@ def test_a_cutover_takes_everything_along(postgres_url: str, tmp_path: Path) -> 
     CREATE TABLE log (id integer PRIMARY KEY, client_id bigint REFERENCES client);
     CREATE RULE silent AS ON INSERT TO log DO INSTEAD NOTHING;
     ALTER TABLE client ENABLE ROW LEVEL SECURITY;
+    GRANT SELECT ON titled TO PUBLIC;
+    GRANT SELECT (country) ON counted TO PUBLIC;
     CREATE POLICY all_of_it ON client USING (EXISTS (SELECT FROM country
       WHERE country.code = client.country));
     """
@@ -510,12 +512,15 @@ def test_a_cutover_takes_everything_along(postgres_url: str, tmp_path: Path) -> 
         assert found == [(25, 20)]
         assert query(journey.source, "SELECT count(*) FROM shop.titled") == [(10,)]
         assert query(journey.source, "SELECT sum(count) FROM shop.counted") == [(10,)]
+        granted = "SELECT has_table_privilege('public', '{}.titled', 'SELECT')"
+        assert query(journey.source, granted.format("shop")) == [(True,)]
         # Seen from the new name, everything is what it was; a view of the old one stays with it.
         said = said_of(journey.source, ["shop"])
         layout = replace(journey).project.layout
         assert correspondence.differences(before, said, layout, "shop") == []
         journey.done("verify", "--backend", "postgres")
         journey.done("cutover", "--backend", "postgres", "--rollback", "--yes")
+        assert query(journey.source, granted.format(journey.schema)) == [(False,)]
         assert (
             correspondence.differences(
                 before, said_of(journey.source, [journey.schema]), layout, journey.schema

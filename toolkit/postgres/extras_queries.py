@@ -580,9 +580,16 @@ SELECT NULL, NULL, 'large objects', NULL, count(*) || '', NULL, NULL, NULL, NULL
        'they belong to the database; columns of type oid keep their numbers'
 FROM pg_largeobject_metadata HAVING count(*) > 0
 UNION ALL
-SELECT NULL, NULL, 'privileges', NULL, 'on tables and sequences', NULL, NULL, NULL, NULL, '', NULL,
-       'regionkit cutover copies them'
+SELECT NULL, NULL, 'privileges', NULL, 'on tables, views and sequences', NULL, NULL, NULL, NULL,
+       '', NULL, 'regionkit cutover copies them'
 FROM pg_class c WHERE c.relnamespace = ANY (%(schemas)s) AND c.relacl IS NOT NULL
+HAVING count(*) > 0
+UNION ALL
+SELECT NULL, NULL, 'privileges', NULL, 'on functions and types', NULL, NULL, NULL, NULL, '', NULL,
+       'grant them on the layout by hand'
+FROM (SELECT FROM pg_proc WHERE pronamespace = ANY (%(schemas)s) AND proacl IS NOT NULL
+      UNION ALL SELECT FROM pg_type WHERE typnamespace = ANY (%(schemas)s) AND typacl IS NOT NULL
+     ) AS granted
 HAVING count(*) > 0
 """
 

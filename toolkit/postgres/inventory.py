@@ -107,7 +107,7 @@ def _table(layout: Layout, key: str) -> Iterator[Line]:
 
 
 def _beside(layout: Layout, extra: Extra) -> tuple[Outcome, str]:
-    if extra.kind is ExtraKind.privileges:
+    if extra.kind is ExtraKind.privileges and "cutover" in (extra.left or ""):
         return Outcome.elsewhere, extra.left or ""
     left = left_behind(layout, extra)
     if left is not None:
