@@ -58,6 +58,12 @@ CREATE TABLE account (
   client_id bigint NOT NULL REFERENCES client,
   balance amount,
   rank hr.level);
+CREATE FUNCTION falling(a integer, b integer) RETURNS integer LANGUAGE sql IMMUTABLE
+  RETURN CASE WHEN a > b THEN -1 WHEN a < b THEN 1 ELSE 0 END;
+CREATE OPERATOR CLASS falling FOR TYPE integer USING btree AS OPERATOR 1 >, OPERATOR 2 >=,
+  OPERATOR 3 =, OPERATOR 4 <=, OPERATOR 5 <, FUNCTION 1 falling(integer, integer);
+CREATE INDEX account_falling ON account (id falling);
+CREATE TEXT SEARCH DICTIONARY words (TEMPLATE = pg_catalog.simple, STOPWORDS = english);
 CREATE TABLE entry (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   account_id integer NOT NULL REFERENCES account,
@@ -106,6 +112,8 @@ CREATE MATERIALIZED VIEW greatest_total AS SELECT max(total) AS total FROM total
 COMMENT ON MATERIALIZED VIEW totals IS 'per client';
 COMMENT ON INDEX totals_client IS 'one row each';
 
+CREATE RULE named AS ON INSERT TO staff DO INSTEAD INSERT INTO hr.client (id, name)
+  VALUES (new.id, new.name);
 CREATE RULE keep AS ON DELETE TO log DO INSTEAD NOTHING;
 CREATE RULE noted AS ON UPDATE TO account WHERE new.balance <> old.balance
   DO ALSO INSERT INTO log (what) VALUES ('account ' || new.id);
