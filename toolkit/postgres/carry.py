@@ -287,7 +287,12 @@ class _Carrier:
             return f"DROP CAST {maybe}{self._renames.apply(extra.name)}"
         if extra.kind in (ExtraKind.operator_class, ExtraKind.operator_family):
             method = _USING.search(extra.definition)
-            return f"DROP {kind} {maybe}{name} USING {method['method'] if method else 'btree'}"
+            named = f"{name} USING {method['method'] if method else 'btree'}"
+            drop = f"DROP {kind} {maybe}{named}"
+            if extra.kind is ExtraKind.operator_class and " FAMILY " not in extra.definition:
+                # PostgreSQL made a family of that name with it.
+                drop += f";\nDROP OPERATOR FAMILY IF EXISTS {named}"
+            return drop
         if extra.kind is ExtraKind.ownership:
             sequence = ddl.quote(self._schema, self._name(extra))
             return f"ALTER SEQUENCE {sequence} OWNED BY NONE"
