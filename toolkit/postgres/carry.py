@@ -18,6 +18,7 @@ from toolkit.errors import Refused
 from toolkit.extras import CALLABLE, Extra, ExtraKind, guarded, guarded_rule
 from toolkit.layout import Layout
 from toolkit.postgres import ddl, revisions
+from toolkit.postgres.grouping import with_region
 from toolkit.postgres.renaming import renames
 from toolkit.sqltext import Renames
 
@@ -99,6 +100,15 @@ def left_behind(layout: Layout, extra: Extra) -> str | None:
     return None
 
 
+def in_layout(layout: Layout, schema: str, names: Renames, extra: Extra) -> str:
+    """Return the definition of an extra that names what the layout has."""
+    definition = names.apply(extra.definition)
+    if extra.kind not in _VIEWS:
+        return definition
+    keys = {(schema, layout.name(key)): one.primary_key for key, one in layout.regional.items()}
+    return with_region(definition, keys, layout.region_column)
+
+
 class _Carrier:
     """Carries the extras of one layout."""
 
@@ -120,7 +130,7 @@ class _Carrier:
             return
         if extra.table is not None and extra.table not in self._layout.names:
             self._require_view(extra)
-        definition = self._renames.apply(extra.definition)
+        definition = in_layout(self._layout, self._schema, self._renames, extra)
         if extra.kind is ExtraKind.trigger and extra.table not in self._views:
             yield self._trigger(extra, definition)
         elif extra.kind is ExtraKind.function and extra.arguments is None:

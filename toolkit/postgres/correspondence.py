@@ -17,7 +17,7 @@ from toolkit import sqltext
 from toolkit.extras import Extra, ExtraKind
 from toolkit.layout import Layout
 from toolkit.postgres import extras, inspect
-from toolkit.postgres.carry import left_behind
+from toolkit.postgres.carry import in_layout, left_behind
 from toolkit.postgres.inspect import Catalogue
 from toolkit.postgres.renaming import renames
 from toolkit.postgres.session import Connection
@@ -280,7 +280,8 @@ class _Comparison:
             if found is None or found.left is not None:
                 yield f"{title} is missing"
                 continue
-            wanted = sqltext.comparable(self._renames.apply(extra.definition))
+            definition = in_layout(self._layout, self._schema, self._renames, extra)
+            wanted = sqltext.comparable(definition)
             if extra.kind is ExtraKind.comment:
                 wanted, said = _said(extra.definition), _said(found.definition)
             else:

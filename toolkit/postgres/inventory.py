@@ -10,7 +10,7 @@ from toolkit.extras import Extra, ExtraKind
 from toolkit.inventory import Line, Outcome, constraints, types
 from toolkit.layout import Layout, Scope
 from toolkit.placement import Role
-from toolkit.postgres.carry import left_behind
+from toolkit.postgres.carry import in_layout, left_behind
 from toolkit.postgres.renaming import renames
 
 #: Of a regional table: said of the parent, and of each partition.
@@ -47,6 +47,8 @@ def lines(layout: Layout, schema: str, extras: Sequence[Extra]) -> list[Line]:
     for extra in extras:
         outcome, reason = _beside(layout, extra)
         target = names.objects.get((extra.schema or default, extra.name))
+        if in_layout(layout, schema, names, extra) != names.apply(extra.definition):
+            outcome, reason = Outcome.translated, "groups by the region as well as by the key"
         if not reason and extra.schema is not None and target is not None:
             outcome, reason = Outcome.translated, f"is called {target[1]}"
         found.append(_line(*_split(extra), outcome, reason))

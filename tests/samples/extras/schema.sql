@@ -105,6 +105,8 @@ CREATE VIEW staff AS SELECT client.id, client.name, b.name AS boss
   FROM hr.client LEFT JOIN hr.client b ON b.id = client.boss;
 CREATE VIEW per_client AS SELECT c.id, c.email, count(*) AS accounts
   FROM client c JOIN account a ON a.client_id = c.id GROUP BY c.id;
+CREATE FUNCTION blank_account(i integer) RETURNS account LANGUAGE sql
+  RETURN ROW(i, 1, 0, NULL)::account;
 CREATE MATERIALIZED VIEW totals AS
   SELECT a.client_id, sum(a.balance) AS total FROM account a GROUP BY a.client_id;
 CREATE UNIQUE INDEX totals_client ON totals (client_id);
