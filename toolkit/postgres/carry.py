@@ -100,13 +100,32 @@ def left_behind(layout: Layout, extra: Extra) -> str | None:
     return None
 
 
-def in_layout(layout: Layout, schema: str, names: Renames, extra: Extra) -> str:
-    """Return the definition of an extra that names what the layout has."""
-    definition = names.apply(extra.definition)
-    if extra.kind not in _VIEWS:
-        return definition
-    keys = {(schema, layout.name(key)): one.primary_key for key, one in layout.regional.items()}
-    return with_region(definition, keys, layout.region_column)
+class Translation:
+    """What the definitions of extras are in one layout.
+
+    Args:
+        layout: the decisions.
+        schema: of the layout.
+        extras: all of them.
+    """
+
+    def __init__(self, layout: Layout, schema: str, extras: Sequence[Extra]) -> None:
+        self.names: Renames = renames(layout, schema, extras)
+        self._region = layout.region_column
+        self._keys = {
+            (schema, layout.name(key)): one.primary_key for key, one in layout.regional.items()
+        }
+
+    def definition(self, extra: Extra) -> str:
+        """Return the definition of an extra that names what the layout has."""
+        definition = self.names.apply(extra.definition)
+        if extra.kind not in _VIEWS:
+            return definition
+        return with_region(definition, self._keys, self._region)
+
+    def groups_by_region(self, extra: Extra) -> bool:
+        """Return whether it is a view that groups by the region because it groups by a key."""
+        return extra.kind in _VIEWS and self.definition(extra) != self.names.apply(extra.definition)
 
 
 class _Carrier:
@@ -115,7 +134,8 @@ class _Carrier:
     def __init__(self, layout: Layout, schema: str, extras: Sequence[Extra]) -> None:
         self._layout = layout
         self._schema = schema
-        self._renames: Renames = renames(layout, schema, extras)
+        self._translation = Translation(layout, schema, extras)
+        self._renames = self._translation.names
         self._default = layout.default_schema or "public"
         self._views = {_key(extra): extra for extra in extras if extra.kind in _VIEWS}
         #: What triggers and policies call has to be there.
@@ -130,7 +150,7 @@ class _Carrier:
             return
         if extra.table is not None and extra.table not in self._layout.names:
             self._require_view(extra)
-        definition = in_layout(self._layout, self._schema, self._renames, extra)
+        definition = self._translation.definition(extra)
         if extra.kind is ExtraKind.trigger and extra.table not in self._views:
             yield self._trigger(extra, definition)
         elif extra.kind is ExtraKind.function and extra.arguments is None:

@@ -34,6 +34,8 @@ def with_region(text: str, keys: Mapping[Name, Sequence[str]], region: str) -> s
         keys: the logical primary key of each regional table, by its schema and name.
         region: the region column.
     """
+    if "GROUP" not in text.upper():
+        return text
     found = list(sqltext.tokens(text))
     inserted: dict[int, str] = {}
     levels = [_Query()]
