@@ -178,6 +178,23 @@ def test_triggers_and_rules_are_silent_on_a_move(applied: tuple[Journey, str]) -
         connection.rollback()
 
 
+def test_a_client_moves_past_triggers_and_rules(applied: tuple[Journey, str]) -> None:
+    journey, _ = applied
+    everything = "SELECT (SELECT count(*) FROM log), (SELECT sum(balance) FROM account)"
+    with psycopg.connect(journey.postgres) as connection:
+        connection.execute("SELECT set_config('search_path', %s, false)", (journey.schema,))
+        before = connection.execute(everything).fetchone()
+        connection.execute("SET CONSTRAINTS ALL DEFERRED")
+        connection.execute("SELECT set_config('regionkit.moving', 'on', true)")
+        connection.execute("UPDATE client_region SET region = 'na' WHERE client_id = 2")
+        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for table, column in (("client", "id"), ("account", "client_id"), ("entry", "account_id")):
+            found = connection.execute(f"SELECT region FROM {table} WHERE {column} = 2").fetchall()
+            assert found == [("na",)], table
+        assert connection.execute(everything).fetchone() == before
+        connection.rollback()
+
+
 def test_a_partition_keeps_rows_apart_as_its_table_does(applied: tuple[Journey, str]) -> None:
     journey, _ = applied
     schema = journey.schema
@@ -198,6 +215,12 @@ def test_it_is_taken_back(postgres_url: str, tmp_path: Path) -> None:
         execute(one, SCHEMA)
         journey = Journey(write(tmp_path, TOML), one, other)
         journey.done("generate", "--backend", "postgres")
+        plans = journey.done(
+            "apply", "--backend", "postgres", "--dry-run", "--output", "json"
+        ).document["results"][0]["plans"]
+        steps = {(one["action"], one["target"]): one["detail"] for one in plans[0]["steps"]}
+        assert steps["carry domain", "email"] == ""
+        assert steps["carry view", "rich"] == "left behind if PostgreSQL refuses it"
         journey.done("apply", "--backend", "postgres")
         journey.done("apply", "--backend", "postgres", "--revert", "--yes")
         left = "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('shop_regional')"
