@@ -76,6 +76,9 @@ class ExtraKind(StrEnum):
     cluster_mark = "cluster mark"
     comment = "comment"
     # Never carried; listed, so that nothing is silent.
+    conversion = "conversion"
+    text_search_parser = "text search parser"
+    text_search_template = "text search template"
     foreign_table = "foreign table"
     foreign_server = "foreign server"
     event_trigger = "event trigger"

@@ -93,6 +93,8 @@ def test_what_was_read_is_read_back_from_its_file(source: str) -> None:
     assert list(parse(render(found))) == found
     assert [extra.title for extra in found if extra.left is not None] == [
         "extension btree_gist",
+        'cast "(box AS text)"',
+        "conversion back",
         "publication out",
     ]
 

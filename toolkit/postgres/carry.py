@@ -210,7 +210,7 @@ class _Carrier:
 
     def _title(self, extra: Extra) -> str:
         """Return the name of an extra in the target, as it is shown."""
-        if extra.of in ("schema",):
+        if extra.of == "schema":
             return self._schema
         named = extra.kind not in (ExtraKind.storage, ExtraKind.cast, ExtraKind.row_security)
         name = self._name(extra) if named and extra.of != "column" else extra.name

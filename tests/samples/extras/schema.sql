@@ -93,6 +93,8 @@ CREATE FUNCTION same_place(a place, b place) RETURNS boolean LANGUAGE sql IMMUTA
 CREATE OPERATOR === (FUNCTION = same_place, LEFTARG = place, RIGHTARG = place, COMMUTATOR = ===);
 CREATE FUNCTION to_place(integer) RETURNS place LANGUAGE sql IMMUTABLE
   AS $$ SELECT ROW('no street', $1, 'low')::shop.place $$;
+CREATE CAST (box AS text) WITH INOUT AS ASSIGNMENT;
+CREATE CONVERSION back FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
 CREATE CAST (integer AS place) WITH FUNCTION to_place(integer);
 
 CREATE VIEW rich WITH (security_barrier) AS SELECT * FROM client WHERE id IN (
