@@ -76,6 +76,9 @@ class ExtraKind(StrEnum):
     cluster_mark = "cluster mark"
     comment = "comment"
     # Never carried; listed, so that nothing is silent.
+    conversion = "conversion"
+    text_search_parser = "text search parser"
+    text_search_template = "text search template"
     foreign_table = "foreign table"
     foreign_server = "foreign server"
     event_trigger = "event trigger"
@@ -230,7 +233,8 @@ def parse(text: str) -> tuple[Extra, ...]:
                 f"extras: no statement follows the line '-- regionkit: {what}'",
                 hint="write the statement below the line, or take the line out",
             )
-        extras.append(replace(extra, early=early if divided else extra.kind in _FIRST))
+        first = early if divided else extra.kind in _FIRST
+        extras.append(replace(extra, early=first and extra.left is None))
     return tuple(extras)
 
 
@@ -259,11 +263,12 @@ def _is_code(text: str) -> bool:
 def _read(what: str, definition: str) -> Extra | None:
     """Return the extra that a header introduces; ``None`` if it is not of the form."""
     of = None
-    if (comment := re.match(rf"{ExtraKind.comment}\s+", what)) is not None:
+    comment = re.match(rf"(?P<left>left behind\s+)?{ExtraKind.comment}\s+", what)
+    if comment is not None:
         rest = what[comment.end() :]
         kinds = sorted([*ExtraKind, *_COMMENTED], key=len, reverse=True)
         of = next((str(kind) for kind in kinds if rest.startswith(f"{kind} ")), None)
-        what = f"{ExtraKind.comment} {rest[len(of or '') :].strip()}"
+        what = f"{comment['left'] or ''}{ExtraKind.comment} {rest[len(of or '') :].strip()}"
     match = _WHAT.fullmatch(what)
     if match is None or (match["kind"] == ExtraKind.comment) != (of is not None):
         return None

@@ -282,8 +282,13 @@ class Renames:
         if after is not None and after.kind is Kind.quoted:
             return ""
         if after is not None and after.kind is Kind.word:
-            return f" AS {quoted(name)}" if after.text.upper() in _AFTER_RELATION else ""
+            return f" AS {quoted(name)}" if is_keyword_after_relation(after) else ""
         return f" AS {quoted(name)}"
+
+
+def is_keyword_after_relation(token: Token) -> bool:
+    """Return whether a word behind a relation in a query is no alias of it."""
+    return token.kind is Kind.word and token.text.upper() in _AFTER_RELATION
 
 
 def _is_event(found: Sequence[Token], position: int) -> bool:

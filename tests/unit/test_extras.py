@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import Refused, UsageError
-from toolkit.extras import Extra, ExtraKind, guarded, in_schemas, parse
+from toolkit.extras import (
+    Extra,
+    ExtraKind,
+    guarded,
+    guarded_rule,
+    in_schemas,
+    parse,
+    render,
+)
 
 GUARD = "current_setting('regionkit.moving', true) IS DISTINCT FROM 'on'"
 
@@ -267,3 +276,99 @@ def test_a_trigger_keeps_its_state() -> None:
     (extra,) = parse(text)
     assert (extra.table, extra.state) == ("shelf", "disabled")
     assert guarded(extra).state == "disabled"
+
+
+# The whole file -----------------------------------------------------------------------------
+
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from('"\\.\n :()'), min_size=1
+)
+ON_TABLE = [ExtraKind.trigger, ExtraKind.rule, ExtraKind.policy, ExtraKind.storage]
+ALONE = [ExtraKind.view, ExtraKind.domain, ExtraKind.type, ExtraKind.operator_class]
+BODIES = st.sampled_from(
+    [
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE FUNCTION f() AS $$\n-- regionkit: view x\n$$",
+        "SELECT '\n-- regionkit: view x\n'",
+        "A;\nB;\n-- c\nD",
+    ]
+)
+
+
+@st.composite
+def some_extras(draw: st.DrawFn) -> Extra:
+    name, schema = draw(NAMES), draw(st.none() | NAMES)
+    kind = draw(st.sampled_from([*ON_TABLE, *ALONE, ExtraKind.function, ExtraKind.comment]))
+    extra = Extra(kind, name, draw(BODIES), schema=schema, early=draw(st.booleans()))
+    if kind in ON_TABLE:
+        extra = replace(extra, table=draw(NAMES))
+    if kind is ExtraKind.trigger:
+        extra = replace(extra, state=draw(st.sampled_from([None, "disabled", "always"])))
+    if kind is ExtraKind.function:
+        arguments = ["", "a integer", "VARIADIC b text[] DEFAULT '{a,\")b\"}'", "x on.y"]
+        extra = replace(extra, arguments=draw(st.none() | st.sampled_from(arguments)))
+    if kind is ExtraKind.comment:
+        extra = replace(
+            extra, of=draw(st.sampled_from(["view", "constraint", "materialized view"]))
+        )
+    if draw(st.booleans()):
+        extra = replace(extra, left="it is: so", definition="", early=False, state=None)
+    return extra
+
+
+@given(st.lists(some_extras(), max_size=5))
+def test_what_is_written_is_read_back(extras: list[Extra]) -> None:
+    ordered = [*(e for e in extras if e.early), *(e for e in extras if not e.early)]
+    if not any(extra.early for extra in extras):
+        # Without the line that divides them, types come first.
+        ordered = [
+            replace(e, early=not e.left and e.kind in (ExtraKind.domain, ExtraKind.type))
+            for e in ordered
+        ]
+    assert list(parse(render(extras))) == ordered
+
+
+def test_the_order_is_that_of_the_file() -> None:
+    text = (
+        "-- regionkit: function g()\nCREATE FUNCTION g() ...;\n-- regionkit: tables\n"
+        "-- regionkit: domain d\nCREATE DOMAIN d ...;\n"
+    )
+    assert [(extra.name, extra.early) for extra in parse(text)] == [("g", True), ("d", False)]
+    undivided = text.replace("-- regionkit: tables\n", "")
+    assert [extra.early for extra in parse(undivided)] == [False, True]
+
+
+def test_a_statement_below_the_dividing_line() -> None:
+    with pytest.raises(UsageError, match="follows the line '-- regionkit: tables'"):
+        parse("-- regionkit: tables\nSELECT 1;")
+
+
+# Rules --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "CREATE RULE r AS\n    ON DELETE TO shop.log DO INSTEAD NOTHING",
+            "CREATE RULE r AS\n    ON DELETE TO shop.log\n  WHERE (@) DO INSTEAD NOTHING",
+        ),
+        (
+            "CREATE RULE r AS ON UPDATE TO t\n   WHERE (new.a = ' DO ') DO  (a; b)",
+            "CREATE RULE r AS ON UPDATE TO t\n  WHERE (((new.a = ' DO ')) AND @) DO  (a; b)",
+        ),
+        (
+            "CREATE RULE r AS ON UPDATE TO t WHERE (EXISTS (SELECT FROM x WHERE y)) DO ALSO z",
+            "CREATE RULE r AS ON UPDATE TO t\n"
+            "  WHERE (((EXISTS (SELECT FROM x WHERE y))) AND @) DO ALSO z",
+        ),
+    ],
+)
+def test_a_rule_is_silent_while_rows_move(before: str, after: str) -> None:
+    rule = Extra(ExtraKind.rule, "r", before, "t")
+    assert guarded_rule(rule).definition == after.replace("@", GUARD)
+
+
+def test_what_is_no_rule_is_refused_by_name() -> None:
+    with pytest.raises(Refused, match="rule 'r' on 't'"):
+        guarded_rule(Extra(ExtraKind.rule, "r", "CREATE RULE r AS ON DELETE TO t", "t"))

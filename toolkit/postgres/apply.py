@@ -349,6 +349,11 @@ def _recorded(body: Callable[[], None]) -> list[MigrateOperation]:
 
 def step(op: MigrateOperation, server: str) -> Step:
     """Describe one operation. Locks are named where they touch what existed before."""
+    if isinstance(op, revisions.CarryOp):
+        soft = "left behind if PostgreSQL refuses it" if op.soft else ""
+        return Step(server, f"carry {op.kind}", op.name, soft)
+    if isinstance(op, revisions.TakeBackOp):
+        return Step(server, f"take back {op.kind}", op.name)
     if isinstance(op, revisions.TableOp):
         count = sum(1 for item in op.items if hasattr(item, "type"))
         return Step(server, op.title, op.table_name, f"{count} columns")

@@ -18,6 +18,7 @@ from toolkit.errors import Refused
 from toolkit.extras import CALLABLE, Extra, ExtraKind, guarded, guarded_rule
 from toolkit.layout import Layout
 from toolkit.postgres import ddl, revisions
+from toolkit.postgres.grouping import with_region
 from toolkit.postgres.renaming import renames
 from toolkit.sqltext import Renames
 
@@ -99,13 +100,42 @@ def left_behind(layout: Layout, extra: Extra) -> str | None:
     return None
 
 
+class Translation:
+    """What the definitions of extras are in one layout.
+
+    Args:
+        layout: the decisions.
+        schema: of the layout.
+        extras: all of them.
+    """
+
+    def __init__(self, layout: Layout, schema: str, extras: Sequence[Extra]) -> None:
+        self.names: Renames = renames(layout, schema, extras)
+        self._region = layout.region_column
+        self._keys = {
+            (schema, layout.name(key)): one.primary_key for key, one in layout.regional.items()
+        }
+
+    def definition(self, extra: Extra) -> str:
+        """Return the definition of an extra that names what the layout has."""
+        definition = self.names.apply(extra.definition)
+        if extra.kind not in _VIEWS:
+            return definition
+        return with_region(definition, self._keys, self._region)
+
+    def groups_by_region(self, extra: Extra) -> bool:
+        """Return whether it is a view that groups by the region because it groups by a key."""
+        return extra.kind in _VIEWS and self.definition(extra) != self.names.apply(extra.definition)
+
+
 class _Carrier:
     """Carries the extras of one layout."""
 
     def __init__(self, layout: Layout, schema: str, extras: Sequence[Extra]) -> None:
         self._layout = layout
         self._schema = schema
-        self._renames: Renames = renames(layout, schema, extras)
+        self._translation = Translation(layout, schema, extras)
+        self._renames = self._translation.names
         self._default = layout.default_schema or "public"
         self._views = {_key(extra): extra for extra in extras if extra.kind in _VIEWS}
         #: What triggers and policies call has to be there.
@@ -120,7 +150,7 @@ class _Carrier:
             return
         if extra.table is not None and extra.table not in self._layout.names:
             self._require_view(extra)
-        definition = self._renames.apply(extra.definition)
+        definition = self._translation.definition(extra)
         if extra.kind is ExtraKind.trigger and extra.table not in self._views:
             yield self._trigger(extra, definition)
         elif extra.kind is ExtraKind.function and extra.arguments is None:
@@ -180,7 +210,7 @@ class _Carrier:
 
     def _title(self, extra: Extra) -> str:
         """Return the name of an extra in the target, as it is shown."""
-        if extra.of in ("schema",):
+        if extra.of == "schema":
             return self._schema
         named = extra.kind not in (ExtraKind.storage, ExtraKind.cast, ExtraKind.row_security)
         name = self._name(extra) if named and extra.of != "column" else extra.name
@@ -287,7 +317,12 @@ class _Carrier:
             return f"DROP CAST {maybe}{self._renames.apply(extra.name)}"
         if extra.kind in (ExtraKind.operator_class, ExtraKind.operator_family):
             method = _USING.search(extra.definition)
-            return f"DROP {kind} {maybe}{name} USING {method['method'] if method else 'btree'}"
+            named = f"{name} USING {method['method'] if method else 'btree'}"
+            drop = f"DROP {kind} {maybe}{named}"
+            if extra.kind is ExtraKind.operator_class and " FAMILY " not in extra.definition:
+                # PostgreSQL made a family of that name with it.
+                drop += f";\nDROP OPERATOR FAMILY IF EXISTS {named}"
+            return drop
         if extra.kind is ExtraKind.ownership:
             sequence = ddl.quote(self._schema, self._name(extra))
             return f"ALTER SEQUENCE {sequence} OWNED BY NONE"

@@ -17,9 +17,8 @@ from toolkit import sqltext
 from toolkit.extras import Extra, ExtraKind
 from toolkit.layout import Layout
 from toolkit.postgres import extras, inspect
-from toolkit.postgres.carry import left_behind
+from toolkit.postgres.carry import Translation, left_behind
 from toolkit.postgres.inspect import Catalogue
-from toolkit.postgres.renaming import renames
 from toolkit.postgres.session import Connection
 
 #: SQL without what does not count.
@@ -100,7 +99,8 @@ class _Comparison:
         self._layout = layout
         self._schema = schema
         self._refused = refused
-        self._renames = renames(layout, schema, source.extras)
+        self._translation = Translation(layout, schema, source.extras)
+        self._renames = self._translation.names
         self._default = next(iter(source.schemas))
 
     def _named(self, text: str) -> str:
@@ -280,7 +280,7 @@ class _Comparison:
             if found is None or found.left is not None:
                 yield f"{title} is missing"
                 continue
-            wanted = sqltext.comparable(self._renames.apply(extra.definition))
+            wanted = sqltext.comparable(self._translation.definition(extra))
             if extra.kind is ExtraKind.comment:
                 wanted, said = _said(extra.definition), _said(found.definition)
             else:

@@ -129,7 +129,7 @@ class _Reader:
         extra = Extra(
             kind,
             name,
-            text["definition"] or "",
+            text["definition"] or "" if text["left"] is None else "",
             table,
             text["state"],
             None if text["schema"] == self._default else text["schema"],

@@ -352,9 +352,12 @@ SELECT 'pg_cast'::regclass::oid, k.oid, 'cast', NULL,
        || CASE k.castcontext WHEN 'a' THEN ' AS ASSIGNMENT' WHEN 'i' THEN ' AS IMPLICIT'
                              ELSE '' END,
        'CAST (' || format_type(k.castsource, NULL) || ' AS '
-       || format_type(k.casttarget, NULL) || ')', NULL
+       || format_type(k.casttarget, NULL) || ')',
+       CASE WHEN s.typnamespace = ANY (%(schemas)s) OR t.typnamespace = ANY (%(schemas)s) THEN NULL
+            ELSE 'it is between types that the database has anyway, and belongs to the database: '
+                 'create it in another one by hand' END
 FROM pg_cast k JOIN pg_type s ON s.oid = k.castsource JOIN pg_type t ON t.oid = k.casttarget
-WHERE (s.typnamespace = ANY (%(schemas)s) OR t.typnamespace = ANY (%(schemas)s))
+WHERE k.oid >= 16384
   AND {_of_no_extension("pg_cast", "k.oid")}
   -- A range brings its cast to a multirange.
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_cast'::regclass
@@ -576,13 +579,35 @@ SELECT NULL, NULL, 'foreign table', n.nspname, c.relname, NULL, NULL, NULL, NULL
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relnamespace = ANY (%(schemas)s) AND c.relkind = 'f'
 UNION ALL
+SELECT NULL, NULL, 'conversion', n.nspname, c.conname, NULL, NULL, NULL, NULL, '', NULL,
+       'its function is in C'
+FROM pg_conversion c JOIN pg_namespace n ON n.oid = c.connamespace
+WHERE c.connamespace = ANY (%(schemas)s)
+UNION ALL
+SELECT NULL, NULL, 'text search parser', n.nspname, p.prsname, NULL, NULL, NULL, NULL, '', NULL,
+       'its functions are in C'
+FROM pg_ts_parser p JOIN pg_namespace n ON n.oid = p.prsnamespace
+WHERE p.prsnamespace = ANY (%(schemas)s)
+UNION ALL
+SELECT NULL, NULL, 'text search template', n.nspname, t.tmplname, NULL, NULL, NULL, NULL, '', NULL,
+       'its functions are in C'
+FROM pg_ts_template t JOIN pg_namespace n ON n.oid = t.tmplnamespace
+WHERE t.tmplnamespace = ANY (%(schemas)s)
+UNION ALL
 SELECT NULL, NULL, 'large objects', NULL, count(*) || '', NULL, NULL, NULL, NULL, '', NULL,
        'they belong to the database; columns of type oid keep their numbers'
 FROM pg_largeobject_metadata HAVING count(*) > 0
 UNION ALL
-SELECT NULL, NULL, 'privileges', NULL, 'on tables and sequences', NULL, NULL, NULL, NULL, '', NULL,
-       'regionkit cutover copies them'
+SELECT NULL, NULL, 'privileges', NULL, 'on tables, views and sequences', NULL, NULL, NULL, NULL,
+       '', NULL, 'regionkit cutover copies them'
 FROM pg_class c WHERE c.relnamespace = ANY (%(schemas)s) AND c.relacl IS NOT NULL
+HAVING count(*) > 0
+UNION ALL
+SELECT NULL, NULL, 'privileges', NULL, 'on functions and types', NULL, NULL, NULL, NULL, '', NULL,
+       'grant them on the layout by hand'
+FROM (SELECT FROM pg_proc WHERE pronamespace = ANY (%(schemas)s) AND proacl IS NOT NULL
+      UNION ALL SELECT FROM pg_type WHERE typnamespace = ANY (%(schemas)s) AND typacl IS NOT NULL
+     ) AS granted
 HAVING count(*) > 0
 """
 

@@ -10,8 +10,7 @@ from toolkit.extras import Extra, ExtraKind
 from toolkit.inventory import Line, Outcome, constraints, types
 from toolkit.layout import Layout, Scope
 from toolkit.placement import Role
-from toolkit.postgres.carry import left_behind
-from toolkit.postgres.renaming import renames
+from toolkit.postgres.carry import Translation, left_behind
 
 #: Of a regional table: said of the parent, and of each partition.
 _ON_PARTITIONS = (
@@ -42,11 +41,13 @@ def lines(layout: Layout, schema: str, extras: Sequence[Extra]) -> list[Line]:
         outcome = Outcome.carried if called == name else Outcome.translated
         own = ".".join(part for part in (type_schema, name) if part)
         found.append(_line("type", own, outcome, "" if called == name else f"is called {called}"))
-    names = renames(layout, schema, extras)
+    translation = Translation(layout, schema, extras)
     default = layout.default_schema or "public"
     for extra in extras:
         outcome, reason = _beside(layout, extra)
-        target = names.objects.get((extra.schema or default, extra.name))
+        target = translation.names.objects.get((extra.schema or default, extra.name))
+        if translation.groups_by_region(extra):
+            outcome, reason = Outcome.translated, "groups by the region as well as by the key"
         if not reason and extra.schema is not None and target is not None:
             outcome, reason = Outcome.translated, f"is called {target[1]}"
         found.append(_line(*_split(extra), outcome, reason))
@@ -107,7 +108,7 @@ def _table(layout: Layout, key: str) -> Iterator[Line]:
 
 
 def _beside(layout: Layout, extra: Extra) -> tuple[Outcome, str]:
-    if extra.kind is ExtraKind.privileges:
+    if extra.kind is ExtraKind.privileges and "cutover" in (extra.left or ""):
         return Outcome.elsewhere, extra.left or ""
     left = left_behind(layout, extra)
     if left is not None:

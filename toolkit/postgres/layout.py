@@ -587,6 +587,8 @@ class _Builder:
             elif value and name == "postgresql_include":
                 included = [getattr(column, "name", column) for column in value]
                 carried[name] = [column for column in included if column not in more]
+            elif value and name == "postgresql_ops":
+                carried[name] = {part: self._in_target(ops) for part, ops in value.items()}
             elif value:
                 carried[name] = value
         return carried

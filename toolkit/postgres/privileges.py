@@ -110,23 +110,37 @@ SELECT 1, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.relname, N
     )
 }
 FROM pg_class c
-WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND c.relkind IN ('r', 'p', 'S')
+WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND c.relkind = ANY (%(kinds)s)
 UNION ALL
 SELECT 2, 'TABLE', c.relname, a.attname, pg_get_userbyid(c.relowner), false, c.oid::bigint,
        a.attnum, {_GRANTS.format(acl="a.attacl")}
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND c.relkind IN ('r', 'p')
+WHERE c.relnamespace = to_regnamespace(quote_ident(%(schema)s)) AND c.relkind = ANY (%(kinds)s)
   AND a.attacl IS NOT NULL
 UNION ALL
 SELECT 3, 'SCHEMA', n.nspname, NULL, pg_get_userbyid(n.nspowner), n.nspacl IS NULL, n.oid::bigint,
        0, {_GRANTS.format(acl="coalesce(n.nspacl, acldefault('n', n.nspowner))")}
-FROM pg_namespace n WHERE n.oid = to_regnamespace(quote_ident(%(schema)s))
+FROM pg_namespace n
+WHERE n.oid = to_regnamespace(quote_ident(%(schema)s)) AND 'r' = ANY (%(kinds)s)
 ORDER BY 1, 7, 8
 """
 
 
+#: What rows are written to, and what only shows them.
+_TABLES, _VIEWS = ["r", "p", "S"], ["v", "m"]
+
+
+def view_access_lists(connection: Connection, schema: str) -> list[AccessList]:
+    """Return the privileges on a schema's views, and on their columns."""
+    return _read(connection, schema, _VIEWS)
+
+
 def access_lists(connection: Connection, schema: str) -> list[AccessList]:
     """Return the privileges on a schema's tables, sequences and columns, and on itself."""
+    return _read(connection, schema, _TABLES)
+
+
+def _read(connection: Connection, schema: str, kinds: list[str]) -> list[AccessList]:
     return [
         AccessList.read(
             {
@@ -139,7 +153,7 @@ def access_lists(connection: Connection, schema: str) -> list[AccessList]:
             }
         )
         for _, kind, name, column, owner, default, _, _, grants in connection.execute(
-            _LISTS, {"schema": schema}
+            _LISTS, {"schema": schema, "kinds": kinds}
         )
     ]
 
@@ -210,11 +224,14 @@ def grant_like(
 
 def put_back(connection: Connection, schema: str, wanted: Sequence[AccessList]) -> None:
     """Make the privileges on a schema's objects what they were, in the order in which they were."""
+    named = {one.name for one in wanted}
     # Columns second, and read anew: to revoke from a table is to revoke from its columns.
     for columns in (False, True):
+        # Views only where they were kept.
+        views = (one for one in view_access_lists(connection, schema) if one.name in named)
         current = {
             one.identity(schema): one
-            for one in access_lists(connection, schema)
+            for one in (*access_lists(connection, schema), *views)
             if (one.column is not None) is columns
         }
         lists = [one for one in wanted if (one.column is not None) is columns]

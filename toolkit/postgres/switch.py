@@ -70,10 +70,14 @@ def switch(
         layout: the decisions.
     """
     assert entry.keep_as is not None
-    before = privileges.access_lists(connection, names.target)
+    before = [
+        *privileges.access_lists(connection, names.target),
+        *privileges.view_access_lists(connection, names.target),
+    ]
     journal.save(connection, entry, "target privileges", [one.document() for one in before])
     # What is on the source now lacks the writes; the journal has what was there before.
     source = journal.saved_lists(connection, entry, "source privileges")
+    source += privileges.view_access_lists(connection, names.source)
     _grant(connection, names.target, layout, source, before)
     functions = _functions(connection, names.target)
     # What the layout still has of the source's schema is not carried, as an extension is not.

@@ -58,6 +58,12 @@ CREATE TABLE account (
   client_id bigint NOT NULL REFERENCES client,
   balance amount,
   rank hr.level);
+CREATE FUNCTION falling(a integer, b integer) RETURNS integer LANGUAGE sql IMMUTABLE
+  RETURN CASE WHEN a > b THEN -1 WHEN a < b THEN 1 ELSE 0 END;
+CREATE OPERATOR CLASS falling FOR TYPE integer USING btree AS OPERATOR 1 >, OPERATOR 2 >=,
+  OPERATOR 3 =, OPERATOR 4 <=, OPERATOR 5 <, FUNCTION 1 falling(integer, integer);
+CREATE INDEX account_falling ON account (id falling);
+CREATE TEXT SEARCH DICTIONARY words (TEMPLATE = pg_catalog.simple, STOPWORDS = english);
 CREATE TABLE entry (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   account_id integer NOT NULL REFERENCES account,
@@ -87,6 +93,8 @@ CREATE FUNCTION same_place(a place, b place) RETURNS boolean LANGUAGE sql IMMUTA
 CREATE OPERATOR === (FUNCTION = same_place, LEFTARG = place, RIGHTARG = place, COMMUTATOR = ===);
 CREATE FUNCTION to_place(integer) RETURNS place LANGUAGE sql IMMUTABLE
   AS $$ SELECT ROW('no street', $1, 'low')::shop.place $$;
+CREATE CAST (box AS text) WITH INOUT AS ASSIGNMENT;
+CREATE CONVERSION back FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
 CREATE CAST (integer AS place) WITH FUNCTION to_place(integer);
 
 CREATE VIEW rich WITH (security_barrier) AS SELECT * FROM client WHERE id IN (
@@ -99,6 +107,8 @@ CREATE VIEW staff AS SELECT client.id, client.name, b.name AS boss
   FROM hr.client LEFT JOIN hr.client b ON b.id = client.boss;
 CREATE VIEW per_client AS SELECT c.id, c.email, count(*) AS accounts
   FROM client c JOIN account a ON a.client_id = c.id GROUP BY c.id;
+CREATE FUNCTION blank_account(i integer) RETURNS account LANGUAGE sql
+  RETURN ROW(i, 1, 0, NULL)::account;
 CREATE MATERIALIZED VIEW totals AS
   SELECT a.client_id, sum(a.balance) AS total FROM account a GROUP BY a.client_id;
 CREATE UNIQUE INDEX totals_client ON totals (client_id);
@@ -106,6 +116,8 @@ CREATE MATERIALIZED VIEW greatest_total AS SELECT max(total) AS total FROM total
 COMMENT ON MATERIALIZED VIEW totals IS 'per client';
 COMMENT ON INDEX totals_client IS 'one row each';
 
+CREATE RULE named AS ON INSERT TO staff DO INSTEAD INSERT INTO hr.client (id, name)
+  VALUES (new.id, new.name);
 CREATE RULE keep AS ON DELETE TO log DO INSTEAD NOTHING;
 CREATE RULE noted AS ON UPDATE TO account WHERE new.balance <> old.balance
   DO ALSO INSERT INTO log (what) VALUES ('account ' || new.id);
