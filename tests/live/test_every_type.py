@@ -215,7 +215,6 @@ def test_a_document_that_is_too_large_is_refused(
     execute(
         source,
         f"{insert} (900, 1, ARRAY[repeat('x', 17 * 1024 * 1024)], NULL)",
-        f"{insert} (901, 1, NULL, jsonb_build_object('a', repeat('y', 15 * 1024 * 1024)))",
     )
     execute(
         source,
@@ -504,11 +503,8 @@ def test_another_way_of_carrying_is_another_migration(migrated: Journey, tmp_pat
 KEYS = {
     "place": "ROW('a' || n, CASE WHEN n % 3 > 0 THEN n END, '2024-01-01'::timestamptz)::place",
     "integer[]": "ARRAY[n, NULL, n]",
-    "int4multirange": "int4multirange(int4range(1, n + 1), int4range(n + 5, NULL))",
     "tstzrange": "tstzrange('2024-01-01', '2024-01-01'::timestamptz + n * interval '1 us')",
     "interval": "n * interval '1 mon'",
-    "char(3)": "n::text",
-    "bytea": "decode(lpad(to_hex(n), 4, '0'), 'hex')",
 }
 
 
