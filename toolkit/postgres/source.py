@@ -24,6 +24,7 @@ from toolkit.layout import Layout
 from toolkit.postgres import changes, ddl, digest, session
 from toolkit.postgres.regions import Joined, RegionQuery
 from toolkit.refusal import Offender
+from toolkit.types import postgres_type
 
 #: Tables of at most so many rows are cut exactly; of larger ones a sample of the keys tells where.
 _EXACT = 100_000
@@ -93,6 +94,8 @@ class Source:
         self._oldest = 0
         self._settings = session.work_settings(project)
         self._key_types: dict[str, tuple[str, ...]] = {}
+        #: Of tables whose key has a composite type: the server takes no bare text for one.
+        self._casts: dict[str, tuple[str, ...]] = {}
 
     @contextmanager
     def open(self) -> Iterator[Source]:
@@ -111,6 +114,7 @@ class Source:
             self.snapshot, self._oldest = str(row[0]), int(row[1])
             self.moment = Moment(str(row[2]), row[3])
             self._check_rule(connection)
+            self._casts = self._composite_keys(connection)
             try:
                 yield self
             finally:
@@ -306,10 +310,17 @@ class Source:
             return ""
         columns = order_columns(self.layout, key)
         left = ", ".join(f"t.{ddl.quote(column)}" for column in columns)
+        casts = self._casts.get(key, ("",) * len(columns))
         found = []
+
+        def values(bound: Key) -> str:
+            return ", ".join(
+                f"{ddl.literal(text)}{cast}" for text, cast in zip(bound, casts, strict=True)
+            )
+
         for lower, upper in ranges(chunks):
             bounds = [
-                f"({left}) {operator} ({', '.join(map(ddl.literal, bound))})"
+                f"({left}) {operator} ({values(bound)})"
                 for bound, operator in ((lower, ">"), (upper, "<="))
                 if bound is not None
             ]
@@ -449,17 +460,29 @@ class Source:
         if key not in self._key_types:
             self._key_types[key] = self._types(connection, key, columns)
         types = self._key_types[key]
+        keys = self.layout.table(key).columns
+        # Arrays in an array would be one of more dimensions: they stand in rows, as several do.
+        single = len(columns) == 1 and not postgres_type(keys[columns[0]].type).is_array
 
         def value(bound: Key) -> str:
             parts = [
                 f"{ddl.literal(text)}{type_}" for text, type_ in zip(bound, types, strict=True)
             ]
-            return parts[0] if len(parts) == 1 else f"ROW({', '.join(parts)})"
+            return parts[0] if single else f"ROW({', '.join(parts)})"
 
         names = [f"t.{ddl.quote(column)}" for column in columns]
-        row = names[0] if len(names) == 1 else f"ROW({', '.join(names)})"
+        row = names[0] if single else f"ROW({', '.join(names)})"
         array = f"ARRAY[{', '.join(map(value, bounds))}]"
         return f"width_bucket({row}, {array}) - ({row} = ANY ({array}))::int"
+
+    def _composite_keys(self, connection: session.Connection) -> dict[str, tuple[str, ...]]:
+        found = {}
+        for key in self.layout.placement.tables:
+            columns = order_columns(self.layout, key)
+            types = self.layout.table(key).columns
+            if any(postgres_type(types[column].type).fields for column in columns):
+                found[key] = self._types(connection, key, columns)
+        return found
 
     def _types(
         self, connection: session.Connection, key: str, columns: Sequence[str]
