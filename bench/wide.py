@@ -27,15 +27,13 @@ from pathlib import Path
 import psycopg
 
 from bench.processes import BenchError, finish, kill_all, start
-from bench.wide_schema import Wide
+from bench.wide_schema import COUNTRIES, ROOT, Wide
 from toolkit.lab import Server, temporary_lab
 
 #: As PostgreSQL itself has it; the lab's own differ.
 _DEFAULTS = {"max_prepared_transactions": "0"}
 
 _ROOT = Path(__file__).resolve().parents[1]
-
-_COMMANDS = ("generate", "apply", "migrate", "verify")
 
 _LOCKS = "SELECT count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid"
 
@@ -114,24 +112,34 @@ def _measure(given: argparse.Namespace, wide: Wide, urls: dict[str, str], folder
         f"4 regions, seed {given.seed}; PostgreSQL {version}: {', '.join(settings)}; "
         f"{os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}, {platform.system()}\n"
     )
-    (folder / "regionkit.toml").write_text(wide.toml("wide_regional"), encoding="utf-8")
+    regions = folder / "regions.csv"
+    pairs = "".join(f"{country},{region}\n" for country, region in COUNTRIES.items())
+    regions.write_text(f"value,region\n{pairs}", encoding="utf-8")
+    project = folder / "project"
     environment = {
-        "REGIONKIT_CONFIG": str(folder / "regionkit.toml"),
+        "REGIONKIT_CONFIG": str(project / "regionkit.toml"),
         "REGIONKIT_SOURCE_URL": urls["postgres"],
         "REGIONKIT_POSTGRES_URL": urls["postgres"],
         "REGIONKIT_MONGO_URL": urls["mongo"],
     }
-    for backend in given.backend:
-        for command in _COMMANDS:
-            with _watched(urls["postgres"]) as watch:
-                begun = time.monotonic()
-                program = [sys.executable, "-m", "toolkit", command, "--backend", backend]
-                finish(start(program, environment=environment, cwd=_ROOT))
-                seconds = time.monotonic() - begun
-            sys.stdout.write(
-                f"{backend:9} {command:9} {seconds:7.1f} s   most locks {watch.most:6,}\n"
-            )
-            sys.stdout.flush()
+    init = ["init", "--schema", wide.schema, "--root", ROOT, "--region-by", "country"]
+    commands = [("both", [*init, "--map", str(regions), "--out", str(project)])]
+    commands += [("both", ["generate"])]
+    commands += [
+        (backend, [command, "--backend", backend])
+        for backend in given.backend
+        for command in ("apply", "migrate", "verify")
+    ]
+    for backend, arguments in commands:
+        with _watched(urls["postgres"]) as watch:
+            begun = time.monotonic()
+            program = [sys.executable, "-m", "toolkit", *arguments]
+            finish(start(program, environment=environment, cwd=_ROOT))
+            seconds = time.monotonic() - begun
+        sys.stdout.write(
+            f"{backend:9} {arguments[0]:9} {seconds:7.1f} s   most locks {watch.most:6,}\n"
+        )
+        sys.stdout.flush()
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
