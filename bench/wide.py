@@ -27,7 +27,7 @@ from pathlib import Path
 import psycopg
 
 from bench.processes import BenchError, finish, kill_all, start
-from bench.wide_schema import Wide
+from bench.wide_schema import COUNTRIES, ROOT, Wide
 from toolkit.lab import Server, temporary_lab
 
 #: As PostgreSQL itself has it; the lab's own differ.
@@ -121,6 +121,7 @@ def _measure(given: argparse.Namespace, wide: Wide, urls: dict[str, str], folder
         "REGIONKIT_POSTGRES_URL": urls["postgres"],
         "REGIONKIT_MONGO_URL": urls["mongo"],
     }
+    _look(environment, folder)
     for backend in given.backend:
         for command in _COMMANDS:
             with _watched(urls["postgres"]) as watch:
@@ -132,6 +133,26 @@ def _measure(given: argparse.Namespace, wide: Wide, urls: dict[str, str], folder
                 f"{backend:9} {command:9} {seconds:7.1f} s   most locks {watch.most:6,}\n"
             )
             sys.stdout.flush()
+
+
+def _look(environment: dict[str, str], folder: Path) -> None:
+    """Measure how long it takes from a source to migrations, in a project that init writes.
+
+    What it concludes from generated rows is a layout of its own: the other commands take ours.
+    """
+    countries = "".join(f"{country},{region}\n" for country, region in COUNTRIES.items())
+    (folder / "countries.csv").write_text(f"country,region\n{countries}", encoding="utf-8")
+    project = folder / "looked"
+    environment = {**environment, "REGIONKIT_CONFIG": str(project / "regionkit.toml")}
+    rule = ["--region-by", "country", "--map", str(folder / "countries.csv")]
+    together = 0.0
+    for command in (["init", "--root", ROOT, *rule, "--out", str(project)], ["generate"]):
+        begun = time.monotonic()
+        program = [sys.executable, "-m", "toolkit", *command]
+        finish(start(program, environment=environment, cwd=_ROOT))
+        together += time.monotonic() - begun
+    sys.stdout.write(f"init and generate of both backends, together {together:.1f} s\n")
+    sys.stdout.flush()
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
