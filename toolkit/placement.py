@@ -105,7 +105,8 @@ class Statement:
         owner: a home path that the schema does not declare: table, referencing columns.
         owner_key: the columns of that table that they lead to; empty for its primary key.
         owned_through: a table whose rows tell the client, and its foreign key that leads here.
-        orphans: the region for rows whose home path is NULL; ``None`` refuses such rows.
+        orphans: the region for rows whose home path is NULL, and for what follows them; ``None``
+            refuses such rows.
     """
 
     kind: Kind | None = None
@@ -235,7 +236,11 @@ def with_owner_columns(
     _check_known(tables, [root, *owned, *(through.table for through in owned.values())])
     extended = MetaData(schema=metadata.schema)
     for table in metadata.tables.values():
-        table.to_metadata(extended).info.update(table.info)
+        copy = table.to_metadata(extended)
+        copy.info.update(table.info)
+        for column in table.columns:
+            # SQLAlchemy takes the types of a copy for types of the copy's own schema.
+            copy.columns[column.name].type = column.type
     for name, through in owned.items():
         own = _declared_keys(tables[through.table], default_schema)
         if not any(key.target == name and key.columns == through.columns for key in own):
