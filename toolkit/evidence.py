@@ -86,6 +86,7 @@ class Sharing:
         shared: rows that several clients refer to, by whatever key.
         regions: rows that clients of several regions refer to.
         by_key: the same for each foreign key that leads to the table from a regional one.
+        whole: whether all uses were looked at; else there may be more of everything but ``rows``.
     """
 
     rows: int
@@ -93,3 +94,9 @@ class Sharing:
     shared: int
     regions: int
     by_key: Mapping[ForeignKey, Use]
+    whole: bool = True
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether several clients refer to a row by every key, so that none can tell the owner."""
+        return all(use.shared > 0 for use in self.by_key.values())

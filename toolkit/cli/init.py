@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from toolkit import config
 from toolkit.cli import personal
 from toolkit.cli.output import Output, OutputOption, print_json, stderr, stdout
-from toolkit.cli.project import QuietOption
+from toolkit.cli.project import Project, QuietOption, open_project
 from toolkit.config import Configuration
 from toolkit.errors import Refused, RegionkitError, UsageError
 from toolkit.init import folder, report
@@ -82,8 +83,11 @@ def init(
     """
     existing = _existing(out)
     folder.require_writable(out, yes=yes)
+    if existing is not None:
+        existing.require_before_cutover("regionkit init")
+    configuration = existing.configuration if existing is not None else None
     request = Request(
-        url=source or _source(existing),
+        url=source or _source(configuration),
         root=root,
         region_by=region_by,
         region_sql=region_sql,
@@ -91,19 +95,10 @@ def init(
         clients_file=clients,
         schemas=tuple(schema or ()),
         folder=out,
-        alone=_is_alone(existing),
+        alone=_is_alone(configuration),
     )
-    show = None if quiet or output is Output.json else stderr().status("looking at the source")
-    if show is None:
-        seen = look(request, existing)
-    else:
-        with show:
-            seen = look(
-                request,
-                existing,
-                lambda what: show.update(f"looking at {what}".replace("[", "\\[")),
-            )
-    written = folder.write(seen, request, existing)
+    seen = _look(request, configuration, quiet=quiet or output is Output.json)
+    written = folder.write(seen, request, configuration)
     _write_keys(out, seen)
     if output is Output.json:
         print_json(
@@ -124,9 +119,16 @@ def init(
     stderr().print(f"next: {_next(out)}", markup=False)
 
 
-def _existing(out: Path) -> Configuration | None:
+def _look(request: Request, existing: Configuration | None, *, quiet: bool) -> Seen:
+    if quiet:
+        return look(request, existing)
+    with stderr().status("looking at the source") as status:
+        return look(request, existing, lambda what: status.update(f"looking at {escape(what)}"))
+
+
+def _existing(out: Path) -> Project | None:
     path = out / config.DEFAULT_NAME
-    return config.load(path) if path.is_file() else None
+    return open_project(path) if path.is_file() else None
 
 
 def _source(existing: Configuration | None) -> str:

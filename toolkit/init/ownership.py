@@ -271,8 +271,9 @@ def _proposed(
 
 def _shared_why(sharing: Sharing) -> str:
     if sharing.shared:
+        least = "" if sharing.whole else "at least "
         return (
-            f"{sharing.shared:,} of {sharing.rows:,} row(s) are shared by several clients, "
+            f"{least}{sharing.shared:,} of {sharing.rows:,} row(s) are shared by several clients, "
             f"{sharing.regions:,} by clients of several regions"
         )
     unused = sharing.rows - sharing.used

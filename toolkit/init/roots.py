@@ -133,7 +133,8 @@ def propose(
         for key, table in tables.items()
         if list(table.primary_key.columns)
     ]
-    return sorted(found, key=lambda one: (-one.score, one.table))[:most]
+    with_reasons = [one for one in found if one.reasons] or found
+    return sorted(with_reasons, key=lambda one: (-one.score, one.table))[:most]
 
 
 def words(name: str) -> list[str]:

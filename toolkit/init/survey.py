@@ -51,6 +51,10 @@ from toolkit.topology import Region, Topology
 #: More rounds than any schema needs: each decides at least one table for good.
 _MOST_ROUNDS = 20
 
+#: Of more uses than this, some are looked at first.
+_MANY_USES = 500_000
+_SOME_USES = 50_000
+
 
 class Asking(Protocol):
     """Whoever can ask the rows of the source."""
@@ -59,7 +63,7 @@ class Asking(Protocol):
         """Count the rows of a table, along each way to a client."""
         ...
 
-    def sharing(self, target: str, keys: Sequence[ForeignKey]) -> Sharing:
+    def sharing(self, target: str, keys: Sequence[ForeignKey], first: int | None = None) -> Sharing:
         """Count the rows of a table that one client refers to, and those that several do."""
         ...
 
@@ -270,7 +274,7 @@ class Survey:
                 continue
             state.shared[target] = looks
             self._progress(target)
-            privacy = private(asking.sharing(target, keys), self._is_own)
+            privacy = private(self._sharing(state, asking, target, keys), self._is_own)
             state.privacy[target] = privacy
             if privacy.through is not None:
                 through = Through(privacy.through.table, privacy.through.columns)
@@ -278,6 +282,17 @@ class Survey:
                 self._pin(state, placement, target)
                 found = True
         return found
+
+    def _sharing(
+        self, state: _State, asking: Asking, target: str, keys: Sequence[ForeignKey]
+    ) -> Sharing:
+        """Ask who shares a table; of very many uses, a part often tells that it is global."""
+        uses = sum(state.evidence[key.table].total for key in keys)
+        if uses > _MANY_USES:
+            sharing = asking.sharing(target, keys, first=_SOME_USES)
+            if sharing.hopeless:
+                return sharing
+        return asking.sharing(target, keys)
 
     def _pin(self, state: _State, placement: Placement, target: str) -> None:
         """Keep the ways home of the tables that refer to one that has got a client of its own.

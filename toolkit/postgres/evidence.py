@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from toolkit.config import Configuration
+from toolkit.errors import Refused
 from toolkit.evidence import Meeting, Sharing, TableEvidence, Use, Way
 from toolkit.layout import Layout
 from toolkit.placement import ForeignKey
@@ -27,10 +28,25 @@ _MOST_WAYS = 8
 _MOST_KEYS = 1_000_000
 
 
+#: The oldest PostgreSQL that is read.
+OLDEST_SOURCE = 130000
+
+
 @contextmanager
 def looking(url: str) -> Iterator[Connection]:
-    """Open a connection that sees one state of the source, and can change nothing."""
+    """Open a connection that sees one state of the source, and can change nothing.
+
+    Raises:
+        Refused: the source is too old.
+    """
     with session.connect(url, role="source") as connection:
+        version = connection.info.server_version
+        if version < OLDEST_SOURCE:
+            raise Refused(
+                f"the source is PostgreSQL {version // 10000}",
+                hint=f"{OLDEST_SOURCE // 10000} is the oldest that can be read: upgrade it, or a "
+                "copy of it",
+            )
         # Joins are written in the order that suits whole tables, as for a migration.
         session.set_for_session(connection, {"join_collapse_limit": "1", "work_mem": "64MB"})
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -201,14 +217,16 @@ class Evidence:
         assert row is not None
         return int(row[0])
 
-    def sharing(self, target: str, keys: Sequence[ForeignKey]) -> Sharing:
+    def sharing(self, target: str, keys: Sequence[ForeignKey], first: int | None = None) -> Sharing:
         """Count the rows of a table that one client refers to, and those that several do.
 
         Args:
             target: key of the table.
             keys: the foreign keys that lead to it from regional tables.
+            first: look at so many uses by each key at most.
         """
-        branches = [self._uses(number, key) for number, key in enumerate(keys)]
+        limit = "" if first is None else f" LIMIT {first:d}"
+        branches = [f"({self._uses(number, key)}{limit})" for number, key in enumerate(keys)]
         each = "".join(
             f", min(client) FILTER (WHERE k = {number}) AS lo{number}, "
             f"max(client) FILTER (WHERE k = {number}) AS hi{number}"
@@ -236,6 +254,7 @@ class Evidence:
             shared,
             regions,
             {key: Use(uses[2 * at], uses[2 * at + 1]) for at, key in enumerate(keys)},
+            whole=first is None,
         )
 
     def _uses(self, number: int, key: ForeignKey) -> str:
