@@ -385,6 +385,67 @@ INSERT INTO client SELECT n, CASE n % 3 WHEN 0 THEN 'US' ELSE 'DE' END FROM gene
             id="composite keys",
         ),
         pytest.param(
+            "CREATE TABLE kind (id int PRIMARY KEY);"
+            "CREATE TABLE a (id int PRIMARY KEY, client_id int NOT NULL REFERENCES client);"
+            "CREATE TABLE b (id int PRIMARY KEY, a_id int NOT NULL REFERENCES a, "
+            "kind_id int NOT NULL REFERENCES kind);"
+            "CREATE TABLE c (id int PRIMARY KEY, b_id int NOT NULL REFERENCES b, "
+            "kind_id int NOT NULL REFERENCES kind);"
+            "INSERT INTO kind SELECT id FROM client; INSERT INTO a SELECT id, id FROM client;"
+            "INSERT INTO b SELECT id, id, id FROM client;"
+            "INSERT INTO c SELECT id, id, id FROM client",
+            {
+                "kind": {"owned_through": "b via kind_id"},
+                "b": {"home": "a_id", "same_region": ["kind_id"]},
+                "c": {"home": "b_id", "same_region": ["kind_id"]},
+            },
+            (),
+            id="a table that is owned through others is no short cut for them",
+        ),
+        pytest.param(
+            "CREATE TABLE account (id int PRIMARY KEY);"
+            "CREATE TABLE holding (id int PRIMARY KEY, client_id int NOT NULL REFERENCES client, "
+            "account_id int NOT NULL REFERENCES account, UNIQUE (account_id, client_id));"
+            "CREATE TABLE payment (id int PRIMARY KEY, client_id int NOT NULL REFERENCES client, "
+            "payee int NOT NULL REFERENCES account);"
+            "INSERT INTO account SELECT id FROM client;"
+            "INSERT INTO holding SELECT id, id, id FROM client;"
+            "INSERT INTO payment SELECT id, id, 10 - id FROM client",
+            {
+                "account": {"owned_through": "holding via account_id"},
+                "holding": {"same_region": ["account_id"]},
+                "payment": {"home": "client_id"},
+            },
+            (),
+            id="others may refer to what a link table owns",
+        ),
+        pytest.param(
+            "CREATE TABLE address (id int PRIMARY KEY);"
+            "CREATE TABLE contact (id int PRIMARY KEY, address_id int REFERENCES address);"
+            "ALTER TABLE client ADD contact_id int REFERENCES contact;"
+            "INSERT INTO address SELECT id FROM client;"
+            "INSERT INTO contact SELECT id, id FROM client;"
+            "UPDATE client SET contact_id = id",
+            {
+                "client": {"same_region": ["contact_id"]},
+                "contact": {
+                    "owned_through": "client via contact_id",
+                    "same_region": ["address_id"],
+                },
+                "address": {"owned_through": "contact via address_id"},
+            },
+            (),
+            id="what belongs to a client by way of what belongs to it",
+        ),
+        pytest.param(
+            "CREATE TABLE twice (id int PRIMARY KEY, client_id int REFERENCES client, "
+            "CONSTRAINT again FOREIGN KEY (client_id) REFERENCES client);"
+            "INSERT INTO twice SELECT id, id FROM client",
+            {},
+            (),
+            id="a foreign key that is declared twice",
+        ),
+        pytest.param(
             "CREATE TABLE pair (id int PRIMARY KEY, one int REFERENCES client, "
             "two int REFERENCES client)",
             {},
@@ -716,6 +777,25 @@ def test_another_look_keeps_the_edits_and_shows_what_changed(
         assert "extras.sql was edited, and the source has changed since" in result.err
         assert read(tmp_path, "extras.sql") == mine
         assert "more" in read(tmp_path, "extras.new.sql")
+
+
+def test_of_very_many_uses_a_part_is_looked_at_first(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.init.survey._MANY_USES", 5)
+    monkeypatch.setattr("toolkit.init.survey._SOME_USES", 6)
+    write(tmp_path, "m.csv", "value,region\nDE,eu\nUS,na\n")
+    statements = (
+        "CREATE TABLE shared (id int PRIMARY KEY); CREATE TABLE own (id int PRIMARY KEY)",
+        "ALTER TABLE client ADD shared_id int REFERENCES shared, ADD own_id int REFERENCES own",
+        "INSERT INTO shared SELECT generate_series(0, 1); INSERT INTO own SELECT id FROM client",
+        "UPDATE client SET shared_id = id % 2, own_id = id",
+    )
+    with source(postgres_url, _CLIENTS, *statements) as url:
+        rule = ("--root", "client", "--region-by", "land", "--map", "m.csv")
+        assert init(tmp_path, url, *rule).code == 0
+        assert placement(tmp_path)["own"] == {"owned_through": "client via own_id"}
+        assert "at least 2 of 2 row(s) are shared" in read(tmp_path, "init-report.md")
 
 
 def test_statements_that_the_data_contradict_are_named(postgres_url: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ differ, the order of :class:`_Standing` decides, and where that does not, the op
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Table
 
@@ -116,9 +116,10 @@ def choose(
     if len(equals) > 1 and placement[key].home in equals:
         # What is so already needs no statement.
         home = next(one for one in equals if one == placement[key].home)
-    others = [one for one in ways_of(placement, key) if one != home]
+    others = [one for one in ways_of(placement, key) if not _is_twin(one, home)]
     same = tuple(one for one in others if stays(found, home, one))
-    rivals = [one for one in equals if one != home and one not in same]
+    # Two keys of the same columns cannot be told apart in regionkit.toml, nor need they be.
+    rivals = [one for one in equals if one.columns != home.columns and one not in same]
     return Choice(
         home,
         same,
@@ -126,6 +127,11 @@ def choose(
         stated is not None,
         _why(placement, found, home, able, standing, stated),
     )
+
+
+def _is_twin(one: ForeignKey, other: ForeignKey) -> bool:
+    """Return whether two foreign keys are one that is declared twice."""
+    return replace(one, name=None) == replace(other, name=None)
 
 
 def of_root(placement: Placement, found: TableEvidence) -> Choice:
