@@ -19,6 +19,7 @@ from toolkit.init.look import look
 from toolkit.init.seen import Request, Seen
 from toolkit.lab import Lab, default_folder
 from toolkit.mongo import session as mongo_session
+from toolkit.placement import table_key
 
 
 def init(
@@ -152,7 +153,7 @@ def _write_keys(out: Path, seen: Seen) -> None:
     columns = [
         column.name
         for table in seen.metadata.tables.values()
-        if table.name == seen.root.rpartition(".")[2]
+        if table_key(table, seen.default_schema) == seen.root
         for column in table.primary_key.columns
     ]
     personal.write_to(path, columns, seen.homeless)

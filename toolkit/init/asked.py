@@ -15,7 +15,7 @@ from toolkit.init import roots, rule
 from toolkit.init.rule import Listed, Rule
 from toolkit.init.seen import Request
 from toolkit.placement import table_key
-from toolkit.postgres.evidence import Relation
+from toolkit.postgres.evidence import Relation, key_of
 
 
 @dataclass
@@ -93,6 +93,11 @@ class Asked:
         )
         if not wanted:
             return tuple(known)
+        if self._existing is not None and set(wanted) != set(self._existing.source_schemas):
+            self._wrong.block(
+                f"--schema: {self._existing.path.name} says otherwise; edit schema and schemas in "
+                "[source] there"
+            )
         for name in wanted:
             if name not in known:
                 near = get_close_matches(name, known, n=3, cutoff=0.4) or known[:8]
@@ -107,12 +112,15 @@ class Asked:
         given = self._request.root
         if self._existing is not None:
             named = self._existing.file.root.table
-            full = named if "." in named else f"{self._existing.source_schema}.{named}"
-            if given not in (None, named, full):
+            default = self._existing.source_schema
+            if given not in (None, named, f"{default}.{named}"):
                 self._wrong.block(
                     f"--root {given}: {self._existing.path.name} says {named!r}; edit [root] there"
                 )
-            given = full
+            mine = [one for one in relations if key_of(one, default) == named]
+            if mine:
+                return mine[0]
+            given = named
         if given is None:
             return None
         found = [one for one in relations if given in (one.name, f"{one.schema}.{one.name}")]

@@ -83,6 +83,10 @@ def write(seen: Seen, request: Request, existing: Configuration | None) -> Writt
             target = folder / name
             if target.is_file() and target.read_text(encoding="utf-8") == text:
                 continue
+            if seen.rule.clients is not None and name == seen.rule.clients.path.name:
+                # It holds keys of clients: personal data.
+                target.touch(mode=0o600)
+                target.chmod(0o600)
             target.write_text(text, encoding="utf-8")
             written.append(name)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,11 +131,11 @@ class _Look:
             default,
             schemas,
             tuple(sorted(self._every_schema())),
-            root.name if root.schema == default else f"{root.schema}.{root.name}",
+            evidence.key_of(root, default),
             metadata,
             skeleton(metadata),
             tuple(reading.read_extras(self._connection, schemas)),
-            tuple(notes),
+            (*_unread(every, schemas), *notes),
             relations,
         )
         how, reference = asked.rule(metadata, source.root, default)
@@ -266,9 +267,7 @@ class _Look:
         )
         said = {**stated, **{one.table: one.statement for one in concluded}}
         self._progress("the layouts")
-        return outcome.laid_out(
-            seen, said, self._existing.file.unique if self._existing is not None else {}
-        )
+        return outcome.laid_out(seen, said, self._existing)
 
     def _stated(self, source: _Source) -> dict[str, Statement]:
         """Return what the operator has stated of tables that are still there."""
@@ -334,6 +333,18 @@ class _Look:
                 for key in asked_of
             ]
         return islands, questions
+
+
+def _unread(every: Sequence[Relation], schemas: Sequence[str]) -> list[Note]:
+    """Say which schemas hold tables that were not asked for."""
+    others = Counter(one.schema for one in every if one.schema not in schemas)
+    return [
+        Note(
+            f"schema {name}",
+            f"its {count} table(s) were not read; --schema, or schemas in [source], names it",
+        )
+        for name, count in sorted(others.items())
+    ]
 
 
 def _components(

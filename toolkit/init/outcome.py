@@ -8,6 +8,8 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import ForeignKeyConstraint, MetaData, PrimaryKeyConstraint
 
+from toolkit import extras
+from toolkit.config import Configuration
 from toolkit.errors import RegionkitError
 from toolkit.init.rule import Rule
 from toolkit.init.seen import Decision, Seen, UniqueLine
@@ -98,14 +100,16 @@ def of_rule(how: Rule, root: str, values: Mapping[str | None, int], clients: int
 # The layouts ---------------------------------------------------------------------------------
 
 
-def laid_out(seen: Seen, said: Mapping[str, Statement], unique: Mapping[str, str]) -> Seen:
+def laid_out(seen: Seen, said: Mapping[str, Statement], existing: Configuration | None) -> Seen:
     """Return what was seen, with what both layouts make of it.
 
     Args:
         seen: what was found.
         said: every statement, the operator's own included.
-        unique: the operator's choices of how far unique constraints reach.
+        existing: the project's configuration, where there is one: its choices count.
     """
+    unique = existing.file.unique if existing is not None else {}
+    as_string = existing.file.columns if existing is not None else {}
     placement, metadata = _placed(seen, said)
 
     def decided(only: str | None = None) -> Layout:
@@ -121,6 +125,8 @@ def laid_out(seen: Seen, said: Mapping[str, Statement], unique: Mapping[str, str
             placement,
             default_schema=seen.default_schema,
             unique=mine,
+            as_string=as_string,
+            taken=extras.relation_names(seen.extras),
         )
 
     refused: list[tuple[str, str]] = []

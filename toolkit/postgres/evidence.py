@@ -355,7 +355,11 @@ class Evidence:
 
 def names_of(relations: Iterable[Relation], default_schema: str) -> Mapping[str, Relation]:
     """Return tables by the key that they have in ``regionkit.toml``."""
-    return {
-        one.name if one.schema == default_schema else f"{one.schema}.{one.name}": one
-        for one in relations
-    }
+    return {key_of(one, default_schema): one for one in relations}
+
+
+def key_of(relation: Relation, default_schema: str) -> str:
+    """Return the key that a table has in ``regionkit.toml``."""
+    if relation.schema == default_schema:
+        return relation.name
+    return f"{relation.schema}.{relation.name}"
