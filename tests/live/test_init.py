@@ -27,13 +27,9 @@ def source(postgres_url: str, *statements: str) -> Iterator[str]:
         yield url
 
 
-def init(folder: Path, url: str, *arguments: str, mongo: str = "mongodb://127.0.0.1:1") -> Result:
+def init(folder: Path, url: str, *arguments: str, mongo: str = "") -> Result:
     """Run init beside the project's folder, which is called ``project``."""
-    env = {
-        "REGIONKIT_SOURCE_URL": url,
-        "REGIONKIT_MONGO_URL": mongo
-        + ("/?serverSelectionTimeoutMS=100" if mongo[-2:] == ":1" else ""),
-    }
+    env = {"REGIONKIT_SOURCE_URL": url, "REGIONKIT_MONGO_URL": mongo}
     return regionkit("init", "--out", "project", *arguments, env=env, cwd=folder)
 
 
@@ -103,13 +99,18 @@ def pgbench(url: str, folder: Path) -> tuple[str, ...]:
 
 
 def run_pgbench(url: str, *arguments: str) -> None:
+    """Make what ``pgbench -i -s 2`` makes, with a fiftieth of the accounts, and some history."""
+    steps = "dtpf" if "--foreign-keys" in arguments else "dtp"
     subprocess.run(
-        [binary("pgbench"), "-q", "-i", "-s", "2", *arguments, url], check=True, capture_output=True
+        [binary("pgbench"), "-q", "-i", "-I", steps, url], check=True, capture_output=True
     )
-    # Its own size is for measuring: a fiftieth of the accounts is enough to be moved.
     execute(
         url,
-        "DELETE FROM pgbench_accounts WHERE aid % 50 <> 0",
+        "INSERT INTO pgbench_branches (bid, bbalance) SELECT n, 0 FROM generate_series(1, 2) n",
+        "INSERT INTO pgbench_tellers (tid, bid, tbalance) "
+        "SELECT n, 1 + (n - 1) / 10, 0 FROM generate_series(1, 20) n",
+        "INSERT INTO pgbench_accounts (aid, bid, abalance, filler) "
+        "SELECT 50 * n, 1 + (n - 1) / 2000, 0, '' FROM generate_series(1, 4000) n",
         "INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) "
         "SELECT 1 + n % 20, 1 + n % 2, 50 * (1 + n), n, '2025-01-01' FROM generate_series(1, 90) n",
     )
@@ -604,6 +605,24 @@ def test_clients_without_a_region_are_listed_in_private(postgres_url: str, tmp_p
         execute(url, "UPDATE client SET land = 'DE' WHERE land IS NULL")
         assert again(tmp_path, url).code == 0
         assert not path.exists()
+
+
+def test_a_list_of_clients_is_copied_in_private(postgres_url: str, tmp_path: Path) -> None:
+    lines = "".join(f"{n},{'eu' if n % 2 else 'na'}\n" for n in range(1, 11))
+    write(tmp_path, "c.csv", f"id,region\n{lines}")
+    extra = "CREATE SCHEMA other; CREATE TABLE other.thing (id int)"
+    with source(postgres_url, _CLIENTS, extra) as url:
+        rule = ("--root", "client", "--clients", "c.csv", "--schema", "public")
+        assert init(tmp_path, url, *rule).code == 0
+        copy = tmp_path / "project" / "c.csv"
+        assert copy.read_text(encoding="utf-8") == f"id,region\n{lines}"
+        assert copy.stat().st_mode & 0o777 == 0o600
+        report = read(tmp_path, "init-report.md")
+        assert "c.csv: 1 line(s) name no row of client" in report
+        assert "schema other: its 1 table(s) were not read" in report
+        result = again(tmp_path, url, "--schema", "other")
+        assert result.code == 2
+        assert "--schema: regionkit.toml says otherwise" in result.err
 
 
 def test_a_root_without_a_key_and_several_of_one_name(postgres_url: str, tmp_path: Path) -> None:

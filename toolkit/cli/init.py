@@ -191,7 +191,7 @@ def _is_alone(existing: Configuration | None) -> bool | None:
     if url is None:
         return None
     try:
-        with mongo_session.connect(url) as session:
+        with mongo_session.connect(url, timeout=3) as session:
             return mongo_session.topology_facts(session).majority == 1
     except RegionkitError:
         return None
