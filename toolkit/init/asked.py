@@ -176,10 +176,12 @@ class Asked:
 
     def check_readable(self, relations: Mapping[str, Relation]) -> None:
         """Name every table that this role cannot read, or not all of."""
+        closed = dict.fromkeys(one.schema for one in relations.values() if not one.usable)
+        self._wrong.refused += [f"schema {name}: this role has no USAGE on it" for name in closed]
         self._wrong.refused += [
             f"{key}: this role may not read it"
             for key, one in relations.items()
-            if not one.readable
+            if one.usable and not one.readable
         ]
         self._wrong.refused += [
             f"{key}: row-level security hides rows of it from this role"

@@ -66,7 +66,8 @@ class Relation:
         name: its own.
         rows: about how many rows it has, as the planner knows.
         bytes: of its rows as they are stored, those of its partitions included, without indexes.
-        readable: whether this role may read every column.
+        usable: whether this role may use the schema.
+        readable: whether this role may read every column, the schema included.
         filtered: whether row-level security would hide rows from this role.
     """
 
@@ -74,6 +75,7 @@ class Relation:
     name: str
     rows: int
     bytes: int
+    usable: bool
     readable: bool
     filtered: bool
 
@@ -94,6 +96,7 @@ def relations(connection: Connection) -> list[Relation]:
                CASE c.relkind WHEN 'p' THEN
                  (SELECT coalesce(sum(pg_table_size(p.relid)), 0) FROM pg_partition_tree(c.oid) p)
                  ELSE pg_table_size(c.oid) END::bigint,
+               has_schema_privilege(n.oid, 'USAGE'),
                has_schema_privilege(n.oid, 'USAGE') AND (
                  has_table_privilege(c.oid, 'SELECT') OR NOT EXISTS (
                    SELECT FROM pg_attribute a
