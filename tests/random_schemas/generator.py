@@ -143,19 +143,31 @@ class Schema:
         return found
 
     def rows_per_region(
-        self, table: Table, homes: dict[str, tuple[str, ...]]
+        self,
+        table: Table,
+        homes: dict[str, tuple[str, ...]],
+        through: dict[str, tuple[str, tuple[str, ...]]],
     ) -> Counter[str | None]:
         """Count a table's rows per region.
 
         Args:
             table: the table.
             homes: for each owned table, by its key, the columns that its rows follow.
+            through: for each table whose rows belong to whoever refers to them, that table's key
+                and its columns.
         """
         found: Counter[str | None] = Counter()
         for row in table.rows:
             at: Table = table
             here: dict[str, str] | None = row
             while here is not None and at is not self.root:
+                if self.key(at) in through:
+                    referring, columns = through[self.key(at)]
+                    (other,) = [one for one in self.tables if self.key(one) == referring]
+                    (reference,) = [one for one in other.references if one.columns == columns]
+                    leading = [one for one in other.rows if _led_to(reference, one) is here]
+                    here, at = leading[0] if leading else None, other
+                    continue
                 columns = homes[self.key(at)]
                 (reference,) = [one for one in at.references if one.columns == columns]
                 here, at = _led_to(reference, here), reference.target

@@ -17,7 +17,7 @@ from pymongo import MongoClient
 from tests.live.journey import Journey, execute, mongo_database, query
 from tests.live.support import database
 from tests.random_schemas.generator import LANDS, Schema, Table, draw, quoted, statements
-from toolkit.placement import Kind
+from toolkit.placement import OWNER, Kind, owner_columns
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,20 @@ def _initialised(schema: Schema, journey: Journey) -> tuple[str, ...]:
     for decision in document["decisions"]:
         assert _has_several_owners(schema, decision["subject"]), decision
         asked.append(decision["subject"])
-        text += "\n" + "\n".join(decision["choices"][0]) + "\n"
+        text = _stated(text, decision["choices"][0])
     name = json.dumps(journey.extra["RANDOM_SCHEMA_DATABASE"])
     text = re.sub(r'(?m)^database = ".*"$', f"database = {name}", text)
     toml.write_text(text, encoding="utf-8")
     return tuple(asked)
+
+
+def _stated(text: str, lines: list[str]) -> str:
+    """Put a choice into the configuration: into its section, where that is there already."""
+    heading = lines[0].removeprefix("in ")
+    stated = "\n".join([heading, *lines[1:]])
+    if heading in text.splitlines():
+        return text.replace(f"{heading}\n", f"{stated}\n", 1)
+    return f"{text}\n{stated}\n"
 
 
 def _has_several_owners(schema: Schema, key: str) -> bool:
@@ -119,13 +128,18 @@ def _judge(schema: Schema, journey: Journey, with_mongo: bool) -> None:
         for key, placed in layout.placement.tables.items()
         if placed.home is not None
     }
+    through = {
+        key: (owners[0].info[OWNER].table, owners[0].info[OWNER].columns)
+        for key in layout.regional
+        if (owners := owner_columns(layout.table(key)))
+    }
     with MongoClient[dict[str, Any]](journey.mongo) as client:
         documents = client[journey.mongo_database]
         for table in schema.tables:
             key = schema.key(table)
             regional = layout.placement[key].kind in (Kind.root, Kind.owned)
             wanted = (
-                schema.rows_per_region(table, homes)
+                schema.rows_per_region(table, homes, through)
                 if regional
                 else Counter({None: len(table.rows)} if table.rows else {})
             )
