@@ -1,0 +1,283 @@
+"""The hard samples: their schemas, what must come of them, and an oracle that is not regionkit.
+
+Each folder of ``tests/samples`` with a ``case.toml`` is one. What stands there is asserted to the
+letter by ``test_samples.py``, and told by ``docs/cases.md``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from pymongo import MongoClient
+
+from tests.live.journey import Journey, query
+from tests.live.support import SAMPLES, binary
+
+#: Rows per region of every table, by its key; global tables have the region ``""``.
+Rows = dict[str, Counter[str]]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A command that must fail: with which exit code, and saying what."""
+
+    command: str
+    code: int
+    says: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What ``case.toml`` says of a sample.
+
+    Attributes:
+        name: of its folder.
+        hard: what makes it hard, in half a sentence.
+        root: key of the root.
+        region_by: the path to a client's region that ``init`` is told.
+        region_sql: the expression that it is told instead.
+        schemas: the source's schemas, the default one first.
+        clients: SQL on the source: each client's key as text, and the value that the map knows.
+        key: the client's key as SQL over the root's row, ``c``.
+        move: a client's key and the region that it moves to.
+        init: the exit code of ``init``, and the tables that it asks about.
+        inferred: what ``init`` writes into ``regionkit.toml`` by itself.
+        stated: what the operator adds.
+        placement: of every table: ``root``, ``global``, or the columns that it follows and whom.
+        owner: for each owned table a FROM clause: its rows are ``t``, their clients ``c``; the
+            names of tables stand in braces.
+        only: tables that are read with ONLY, because others inherit from them.
+        names: of tables in the layouts, where they are not the source's.
+        collections: the same on MongoDB, where they differ again.
+        region_column: its name in the layouts.
+        link: the name of the link.
+        refused: by backend, what is refused.
+        left: by backend, what is left behind.
+        slow: it is run by ``make samples`` only.
+    """
+
+    name: str
+    hard: str
+    root: str
+    clients: str
+    placement: Mapping[str, str]
+    owner: Mapping[str, str]
+    move: tuple[str, str] | None = None
+    region_by: str | None = None
+    region_sql: str | None = None
+    schemas: tuple[str, ...] = ("public",)
+    key: str = "c.id"
+    only: tuple[str, ...] = ()
+    init: Mapping[str, Any] = field(default_factory=dict)
+    inferred: str = ""
+    stated: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    collections: Mapping[str, str] = field(default_factory=dict)
+    region_column: str = "region"
+    link: str = "client_region"
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    left: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    slow: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return SAMPLES / self.name
+
+    @property
+    def regions(self) -> dict[str, str]:
+        """From the value that the map knows to the region."""
+        with (self.folder / "map.csv").open(encoding="utf-8", newline="") as file:
+            return {value: region for value, region in list(csv.reader(file))[1:]}
+
+    @property
+    def owned(self) -> tuple[str, ...]:
+        """The keys of the tables whose rows live in regions, without the root."""
+        return tuple(table for table, kind in self.placement.items() if kind not in _NOT_OWNED)
+
+    def load(self, url: str) -> None:
+        """Load schema and rows into a database."""
+        subprocess.run(
+            [
+                binary("psql"),
+                *("--quiet", "--no-psqlrc", "--output=/dev/null", "--set=ON_ERROR_STOP=1"),
+                f"--file={self.folder / 'schema.sql'}",
+                url,
+            ],
+            check=True,
+        )
+
+    def in_source(self, table: str) -> str:
+        """Return a table of the source, as SQL."""
+        schema, dot, name = table.partition(".")
+        if not dot or schema not in self.schemas:
+            schema, name = self.schemas[0], table
+        only = "ONLY " if table in self.only else ""
+        return only + sql.Identifier(schema, name).as_string()
+
+    def in_target(self, table: str) -> str:
+        """Return a table of the layout ``tables``, as SQL."""
+        return sql.Identifier(self.names.get(table, table)).as_string()
+
+    def in_mongo(self, table: str) -> str:
+        """Return the name of a table in the layout ``collections``."""
+        return self.collections.get(table, self.names.get(table, table))
+
+    def of_client(self, table: str, relation: Callable[[str], str]) -> str:
+        """Return the FROM clause that gives the rows of a table, ``t``, and their clients, ``c``."""
+        clause = "{%s} c" % self.root if table == self.root else self.owner[table]
+        return re.sub(r"\{([^}]+)\}", lambda found: relation(found[1]), clause)
+
+
+_NOT_OWNED = ("root", "global")
+
+
+def read(folder: Path) -> Case:
+    """Read the ``case.toml`` of a sample."""
+    said = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8"))
+    for key in ("move", "schemas", "only"):
+        if key in said:
+            said[key] = tuple(said[key])
+    said["refused"] = {
+        backend: Refusal(one["command"], one["code"], tuple(one["says"]))
+        for backend, one in said.get("refused", {}).items()
+    }
+    said["left"] = {backend: tuple(lines) for backend, lines in said.get("left", {}).items()}
+    return Case(name=folder.name, **said)
+
+
+CASES = {path.parent.name: read(path.parent) for path in sorted(SAMPLES.glob("*/case.toml"))}
+
+
+def homes(case: Case, url: str) -> dict[str, str]:
+    """Return the region of every client, by its key."""
+    regions = case.regions
+    return {
+        str(key): regions[value] for key, value in query(url, case.clients, schema=case.schemas[0])
+    }
+
+
+def in_the_source(case: Case, url: str, home: Mapping[str, str]) -> Rows:
+    """Count the rows of every table per region, in the source: each row once, or it fails."""
+    found: Rows = {}
+    for table, kind in case.placement.items():
+        (total,) = _row(url, f"SELECT count(*) FROM {case.in_source(table)}")
+        if kind == "global":
+            found[table] = Counter({"": total})
+            continue
+        clause = case.of_client(table, case.in_source)
+        rows = query(url, f"SELECT ({case.key})::text, count(*) FROM {clause} GROUP BY 1")
+        found[table] = Counter()
+        for client, count in rows:
+            found[table][home[client]] += count
+        assert found[table].total() == total, f"the oracle for {table} is wrong"
+    return found
+
+
+def in_tables(case: Case, journey: Journey, home: Mapping[str, str]) -> Rows:
+    """Count the rows of every table per region, in PostgreSQL: none is where its client is not."""
+    found: Rows = {}
+    region = sql.Identifier(case.region_column).as_string()
+    for table, kind in case.placement.items():
+        ((total,),) = journey.rows(f"SELECT count(*) FROM {case.in_target(table)}")
+        if kind == "global":
+            found[table] = Counter({"": total})
+            continue
+        clause = case.of_client(table, case.in_target)
+        alias = "c" if table == case.root else "t"
+        rows = journey.rows(
+            f"SELECT ({case.key})::text, {alias}.{region}, pg_get_expr(leaf.relpartbound, leaf.oid), "
+            f"count(*) FROM {clause} JOIN pg_class leaf ON leaf.oid = {alias}.tableoid GROUP BY 1, 2, 3"
+        )
+        found[table] = Counter()
+        for client, code, bound, count in rows:
+            assert code == home[client], f"a row of {table} is in {code}, its client is not"
+            assert bound == f"FOR VALUES IN ('{code}')"
+            found[table][code] += count
+        assert found[table].total() == total, f"a row of {table} has lost its client"
+    link = sql.Identifier(case.link).as_string()
+    ((links,),) = journey.rows(f"SELECT count(*) FROM {link}")
+    assert links == len(home)
+    return found
+
+
+def in_collections(case: Case, journey: Journey) -> Rows:
+    """Count the documents of every table per region, in MongoDB: by what they say of themselves."""
+    found: Rows = {}
+    with MongoClient[dict[str, Any]](journey.mongo) as client:
+        database = client[journey.mongo_database]
+        collections = {one["name"]: one for one in database.list_collections()}
+        for table, kind in case.placement.items():
+            name = case.in_mongo(table)
+            if kind == "global":
+                assert collections[name]["type"] == "collection"
+                found[table] = Counter({"": database[name].count_documents({})})
+                continue
+            parts = _parts(collections[name]["options"])
+            assert len(parts) == len(set(case.regions.values()))
+            found[table] = Counter()
+            for part in parts:
+                codes = database[part].distinct(case.region_column)
+                assert len(codes) < 2, f"{part} holds rows of several regions"
+                for code in codes:
+                    found[table][code] += database[part].count_documents({})
+    return found
+
+
+def _parts(view: Mapping[str, Any]) -> list[str]:
+    """Return the collections that a view unites."""
+    return [view["viewOn"], *(_united(stage) for stage in view["pipeline"] if "$unionWith" in stage)]
+
+
+def _united(stage: Mapping[str, Any]) -> str:
+    united = stage["$unionWith"]
+    return str(united if isinstance(united, str) else united["coll"])
+
+
+def _row(url: str, statement: str) -> tuple[Any, ...]:
+    (row,) = query(url, statement)
+    return row
+
+
+def move(case: Case, journey: Journey) -> None:
+    """Move a client as docs/layout-tables.md says: one update of the link."""
+    assert case.move is not None
+    client, region = case.move
+    link = sql.Identifier(case.link)
+    with psycopg.connect(journey.postgres) as connection:
+        connection.execute(
+            "SELECT set_config('search_path', quote_ident(%s), false)", [journey.schema]
+        )
+        columns = connection.execute(
+            "SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.n) FROM pg_index i, "
+            "unnest(i.indkey) WITH ORDINALITY k (attnum, n), pg_attribute a "
+            "WHERE i.indrelid = %s::regclass AND i.indisprimary AND a.attrelid = i.indrelid "
+            "AND a.attnum = k.attnum",
+            [link.as_string(connection)],
+        ).fetchone()
+        keys = connection.execute(
+            "SELECT string_agg(DISTINCT quote_ident(conname), ', ') FROM pg_constraint "
+            "WHERE connamespace = current_schema()::regnamespace AND contype = 'f' "
+            "AND condeferrable AND conparentid = 0"
+        ).fetchone()
+        assert columns is not None
+        assert keys is not None
+        connection.execute("SELECT set_config('regionkit.moving', 'on', true)")
+        connection.execute(f"SET CONSTRAINTS {keys[0]} DEFERRED".encode())
+        moved = connection.execute(
+            sql.SQL("UPDATE {} SET {} = %s WHERE ({})::text = %s").format(
+                link, sql.Identifier(case.region_column), sql.SQL(columns[0])
+            ),
+            [region, client],
+        )
+        assert moved.rowcount == 1
