@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG := schemas/bank/regionkit.toml
 
-.PHONY: demo test check calibrate bench bench-wide faults mutations schemas lint install lab clean
+.PHONY: demo test check calibrate bench bench-wide faults mutations schemas samples lint install lab clean
 
 install: $(VENV)/.installed
 
@@ -50,6 +50,9 @@ mutations: install  ## Changes of a migrated target, each of which verify must f
 
 schemas: install  ## Random schemas with rows through both backends: SEED= N=
 	$(BIN)/python -m tests.random_schemas --seed $(or $(SEED),1) --n $(or $(N),100)
+
+samples: install  ## Every hard schema of tests/samples on its whole way, also those that take long.
+	$(BIN)/python -m pytest -m 'samples or not samples' tests/live/test_samples.py
 
 check: lint test  ## Everything that the gate runs.
 

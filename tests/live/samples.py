@@ -50,7 +50,8 @@ class Case:
         clients: SQL on the source: each client's key as text, and the value that the map knows.
         key: the client's key as SQL over the root's row, ``c``.
         move: a client's key and the region that it moves to.
-        init: the exit code of ``init``, and the tables that it asks about.
+        asks: the tables that ``init`` asks about.
+        unproposed: those of them for which it cannot propose what the operator states.
         inferred: what ``init`` writes into ``regionkit.toml`` by itself.
         stated: what the operator adds.
         placement: of every table: ``root``, ``global``, or the columns that it follows and whom.
@@ -78,7 +79,8 @@ class Case:
     schemas: tuple[str, ...] = ("public",)
     key: str = "c.id"
     only: tuple[str, ...] = ()
-    init: Mapping[str, Any] = field(default_factory=dict)
+    asks: tuple[str, ...] = ()
+    unproposed: tuple[str, ...] = ()
     inferred: str = ""
     stated: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
@@ -139,13 +141,18 @@ class Case:
         return re.sub(r"\{([^}]+)\}", lambda found: relation(found[1]), clause)
 
 
+def literal(text: str) -> str:
+    """Return a string as SQL writes it."""
+    return sql.Literal(text).as_string()
+
+
 _NOT_OWNED = ("root", "global")
 
 
 def read(folder: Path) -> Case:
     """Read the ``case.toml`` of a sample."""
     said = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8"))
-    for key in ("move", "schemas", "only"):
+    for key in ("move", "schemas", "only", "asks", "unproposed"):
         if key in said:
             said[key] = tuple(said[key])
     said["refused"] = {
@@ -281,3 +288,54 @@ def move(case: Case, journey: Journey) -> None:
             [region, client],
         )
         assert moved.rowcount == 1
+
+
+# What docs/cases.md says --------------------------------------------------------------------------
+
+_PAGE = """# Hard cases
+
+Schemas that are hard to divide, what comes of them, and why. Each is a folder of `tests/samples` with a
+schema, its rows, and a map of values to regions; the tests take it from `regionkit init` to `regionkit
+verify` on both backends, count the rows of every region by queries of their own, and move a client. This
+table is compared with what they assert.
+
+*Asks about* means that `init` exits 9 with the lines to choose from: the data cannot tell. *Refused* names
+the command that says no, before it has written anything.
+
+{table}
+"""
+
+
+def row(case: Case) -> dict[str, str]:
+    """Return what docs/cases.md says of a case, by heading."""
+    regional = sum(kind != "global" for kind in case.placement.values())
+    return {
+        "what makes it hard": case.hard,
+        "`init`": "asks about " + ", ".join(f"`{one}`" for one in case.asks)
+        if case.asks
+        else "decides",
+        "tables": f"{regional} regional, {len(case.placement) - regional} global",
+        "layout `tables`": _outcome(case, "postgres"),
+        "layout `collections`": _outcome(case, "mongo"),
+    }
+
+
+def _outcome(case: Case, backend: str) -> str:
+    refusal = case.refused.get(backend)
+    if refusal is not None:
+        return f"refused by `{refusal.command}`: " + "; ".join(refusal.says)
+    left = case.left.get(backend, ())
+    return "carried; left behind: " + ", ".join(left) if left else "carried"
+
+
+def page() -> str:
+    """Return the whole of docs/cases.md."""
+    rows = {name: row(case) for name, case in CASES.items()}
+    heads = ["case", *next(iter(rows.values()))]
+    lines = [heads, ["---"] * len(heads)]
+    lines += [[f"`{name}`", *cells.values()] for name, cells in rows.items()]
+    return _PAGE.format(table="\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+if __name__ == "__main__":
+    print(page(), end="")

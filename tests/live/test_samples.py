@@ -1,25 +1,34 @@
-"""Every hard sample on its whole way through both backends, and exactly what comes of it."""
+"""Every hard sample on its whole way, from ``init`` to ``verify``, and exactly what comes of it.
+
+What must come of it stands in the sample's ``case.toml``. Rows are counted by queries of its own,
+not by regionkit. ``docs/cases.md`` tells the same, and is compared with it.
+"""
 
 from __future__ import annotations
 
+import re
 import shutil
+import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.live import samples
-from tests.live.journey import Journey, mongo_database
+from tests.live.journey import Journey, drop_mongo
 from tests.live.samples import CASES, Case
-from tests.live.support import database
+from tests.live.support import ROOT, Result, database, regionkit
+from toolkit.cli.main import app
 
-_HEAD = """
+HAS_INIT = any(command.name == "init" for command in app.registered_commands)
+
+_BY_HAND = """
 [source]
 schema = "{schema}"
 schemas = {further}
 [target.mongo]
-database = "{database}"
 allow_single_member = true
 [root]
 table = "{root}"
@@ -28,74 +37,184 @@ table = "{root}"
 [regions]
 eu = {{}}
 us = {{}}
-[migrate]
-chunk_rows = 20
 """
 
 
-@contextmanager
-def sample(case: Case, postgres_url: str, mongo_url: str, folder: Path) -> Iterator[Journey]:
-    """Yield the project of a sample, its source loaded."""
-    with database(postgres_url) as url, mongo_database(mongo_url) as name:
+@dataclass(frozen=True)
+class Sample:
+    """A sample that ``init`` has looked at, and the operator has decided.
+
+    Attributes:
+        case: what must come of it.
+        journey: its project.
+        seen: what ``init`` said of it before anything was decided.
+        home: the region of each client.
+        rows: how many rows of each table belong to each region.
+    """
+
+    case: Case
+    journey: Journey
+    seen: Result | None
+    home: dict[str, str]
+    rows: samples.Rows
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(case, id=name, marks=[pytest.mark.samples] if case.slow else [])
+        for name, case in CASES.items()
+    ],
+)
+def sample(
+    request: pytest.FixtureRequest,
+    postgres_url: str,
+    mongo_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Sample]:
+    case: Case = request.param
+    folder = tmp_path_factory.mktemp(case.name)
+    with database(postgres_url) as url:
         case.load(url)
-        shutil.copy(case.folder / "map.csv", folder)
-        toml = _HEAD.format(
-            schema=case.schemas[0],
-            further=list(case.schemas[1:]),
-            database=name,
-            root=case.root,
-            rule=f"sql = '''{case.region_sql}'''"
+        journey = Journey(folder, url, url, mongo_url)
+        home = samples.homes(case, url)
+        rows = samples.in_the_source(case, url, home)
+        seen = _look(case, journey)
+        with (folder / "regionkit.toml").open("a", encoding="utf-8") as file:
+            file.write(case.stated)
+        try:
+            yield Sample(case, journey, seen, home, rows)
+        finally:
+            drop_mongo(mongo_url, f"{case.schemas[0]}_regional")
+
+
+def _look(case: Case, journey: Journey) -> Result | None:
+    if HAS_INIT:
+        rule = (
+            ("--region-sql", case.region_sql)
             if case.region_sql
-            else f'column = "{case.region_by}"\nmap_file = "map.csv"',
+            else ("--region-by", str(case.region_by))
         )
-        (folder / "regionkit.toml").write_text(toml + case.inferred + case.stated, encoding="utf-8")
-        yield Journey(folder, url, url, mongo_url)
+        return regionkit(
+            *("init", "--root", case.root, *rule, "--map", str(case.folder / "map.csv")),
+            *(word for schema in case.schemas for word in ("--schema", schema)),
+            *("--out", str(journey.folder), "--output", "json"),
+            env=journey.env,
+        )
+    shutil.copy(case.folder / "map.csv", journey.folder)
+    toml = _BY_HAND.format(
+        schema=case.schemas[0],
+        further=list(case.schemas[1:]),
+        root=case.root,
+        rule=f"sql = '''{case.region_sql}'''"
+        if case.region_sql
+        else f'column = "{case.region_by}"\nmap_file = "map.csv"',
+    )
+    (journey.folder / "regionkit.toml").write_text(toml + case.inferred, encoding="utf-8")
+    return None
 
 
-def placed(journey: Journey) -> dict[str, str]:
-    """Return the placement as ``case.toml`` writes it."""
+@pytest.mark.skipif(not HAS_INIT, reason="init is not there yet")
+def test_init_asks_what_it_cannot_know(sample: Sample) -> None:
+    case, seen = sample.case, sample.seen
+    assert seen is not None
+    document = seen.document
+    asked = {one["subject"] for one in document["decisions"]}
+    assert asked == set(case.asks), seen.out
+    assert seen.code == (9 if case.asks else 0), seen.err
+    answers = tomllib.loads(case.stated).get("placement", {})
+    assert set(answers) == asked
+    for one in document["decisions"]:
+        table = one["subject"]
+        proposed = [
+            tomllib.loads("\n".join(choice))["placement"][table] for choice in one["choices"]
+        ]
+        assert (answers[table] in proposed) == (table not in case.unproposed), one
+
+
+def test_every_table_is_placed(sample: Sample) -> None:
     found = {}
-    for table, one in journey.project.layout.placement.tables.items():
+    for table, one in sample.journey.project.layout.placement.tables.items():
         found[table] = str(one.kind)
         if one.home is not None:
             found[table] = f"{', '.join(one.home.columns)} -> {one.home.target}"
-    return found
+    assert found == dict(sample.case.placement)
 
 
-def refused(case: Case, journey: Journey, backend: str) -> bool:
-    """Run up to what must be refused, if something must; return whether it was."""
-    refusal = case.refused.get(backend)
+def test_the_layout_tables(sample: Sample) -> None:
+    case, journey = sample.case, sample.journey
+    if _refused(sample, "postgres"):
+        return
+    assert samples.in_tables(case, journey, sample.home) == sample.rows
+    if case.move is None:
+        return
+    client, region = case.move
+    assert sample.home[client] != region
+    before = _content(journey, case)
+    samples.move(case, journey)
+    moved = samples.in_tables(case, journey, {**sample.home, client: region})
+    assert moved != sample.rows
+    assert _content(journey, case) == before
+
+
+def test_the_layout_collections(sample: Sample) -> None:
+    if not _refused(sample, "mongo"):
+        assert samples.in_collections(sample.case, sample.journey) == sample.rows
+
+
+def _refused(sample: Sample, backend: str) -> bool:
+    """Go the whole way, or as far as something must be refused; return whether it was."""
+    refusal = sample.case.refused.get(backend)
     for command in ("generate", "apply", "migrate", "verify"):
-        result = journey.run(command, "--backend", backend)
+        result = sample.journey.run(command, "--backend", backend)
         if refusal is not None and refusal.command == command:
             assert result.code == refusal.code, result.err
             for words in refusal.says:
                 assert words in result.err
             return True
         assert result.code == 0, f"{command}: {result.code}\n{result.out}\n{result.err}"
+    assert refusal is None
     return False
 
 
-@pytest.mark.parametrize("backend", ["postgres", "mongo"])
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_the_whole_way(
-    case: Case, backend: str, postgres_url: str, mongo_url: str, tmp_path: Path
-) -> None:
-    with sample(case, postgres_url, mongo_url, tmp_path) as journey:
-        home = samples.homes(case, journey.source)
-        wanted = samples.in_the_source(case, journey.source, home)
-        assert placed(journey) == dict(case.placement)
-        if refused(case, journey, backend):
-            return
-        if backend == "mongo":
-            assert samples.in_collections(case, journey) == wanted
-            return
-        assert samples.in_tables(case, journey, home) == wanted
-        if case.move is not None:
-            client, region = case.move
-            assert home[client] != region
-            samples.move(case, journey)
-            found = samples.in_tables(case, journey, {**home, client: region})
-            assert {table: rows.total() for table, rows in found.items()} == {
-                table: rows.total() for table, rows in wanted.items()
-            }
+def _content(journey: Journey, case: Case) -> dict[str, list[tuple[Any, ...]]]:
+    """Return every row, without the columns that say where it is."""
+    found = {}
+    for table in case.placement:
+        name = case.names.get(table, table)
+        columns = journey.rows(
+            "SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) "
+            "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+            "WHERE c.relnamespace = current_schema()::regnamespace "
+            f"AND c.relname = {samples.literal(name)} AND a.attnum > 0 "
+            f"AND a.attname !~ '_region$' AND a.attname <> {samples.literal(case.region_column)}"
+        )
+        found[table] = journey.rows(
+            f"SELECT ({columns[0][0]})::text FROM {case.in_target(table)} ORDER BY 1"
+        )
+    return found
+
+
+# The documentation -------------------------------------------------------------------------------
+
+
+def told() -> dict[str, dict[str, str]]:
+    """Return the table of docs/cases.md: its cells by case and heading."""
+    page = (ROOT / "docs" / "cases.md").read_text(encoding="utf-8")
+    lines = [re.split(r"(?<!\\)\|", line.strip("|")) for line in page.splitlines() if line[:1] == "|"]
+    heads, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    return {row[0].strip("`"): dict(zip(heads[1:], row[1:], strict=True)) for row in rows}
+
+
+def test_the_documentation_tells_every_case_as_it_is() -> None:
+    wanted = {name: samples.row(case) for name, case in CASES.items()}
+    assert told() == wanted, "run: python -m tests.live.samples > docs/cases.md"
+
+
+def test_every_sample_has_its_expectations() -> None:
+    others = {"northwind", "every_type"}  # They have tests of their own.
+    folders = {path.name for path in samples.SAMPLES.iterdir() if path.is_dir()}
+    assert folders - others == set(CASES)
+    for case in CASES.values():
+        assert set(case.owner) == set(case.owned)
+        assert case.root in case.placement
