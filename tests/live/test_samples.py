@@ -22,7 +22,7 @@ from tests.live.samples import CASES, Case
 from tests.live.support import ROOT, Result, database, regionkit
 from toolkit.cli.main import app
 
-HAS_INIT = any(command.name == "init" for command in app.registered_commands)
+HAS_INIT = any(one.callback.__name__ == "init" for one in app.registered_commands if one.callback)
 
 _BY_HAND = """
 [source]
@@ -96,7 +96,8 @@ def _look(case: Case, journey: Journey) -> Result | None:
             else ("--region-by", str(case.region_by))
         )
         return regionkit(
-            *("init", "--root", case.root, *rule, "--map", str(case.folder / "map.csv")),
+            *("init", "--root", ".".join([*case.schemas[:1], case.root]), *rule),
+            *(() if case.region_sql else ("--map", str(case.folder / "map.csv"))),
             *(word for schema in case.schemas for word in ("--schema", schema)),
             *("--out", str(journey.folder), "--output", "json"),
             env=journey.env,
