@@ -173,7 +173,8 @@ def _refused(sample: Sample, backend: str) -> bool:
             for words in refusal.says:
                 assert words in result.err
             return True
-        assert result.code == 0, f"{command}: {result.code}\n{result.out}\n{result.err}"
+        said = [line for line in result.err.splitlines() if not line.startswith(f"{backend}: ")]
+        assert result.code == 0, f"{command}: {result.code}\n" + "\n".join(said)
     assert refusal is None
     return False
 
