@@ -75,6 +75,8 @@ def sample(
     case: Case = request.param
     folder = tmp_path_factory.mktemp(case.name)
     with database(postgres_url) as url:
+        if samples.major(url) < case.needs:
+            pytest.skip(f"its schema needs PostgreSQL {case.needs}")
         case.load(url)
         journey = Journey(folder, url, url, mongo_url)
         home = samples.homes(case, url)
@@ -121,7 +123,7 @@ def test_init_asks_what_it_cannot_know(sample: Sample) -> None:
     assert seen is not None
     document = seen.document
     asked = {one["subject"] for one in document["decisions"]}
-    assert asked == set(case.asks), seen.out
+    assert asked == set(case.asks), document["decisions"]
     assert seen.code == (9 if case.asks else 0), seen.err
     answers = tomllib.loads(case.stated).get("placement", {})
     assert set(answers) == asked
