@@ -63,7 +63,7 @@ class Case:
         region_column: its name in the layouts.
         link: the name of the link.
         refused: by backend, what is refused.
-        left: by backend, what is left behind: kind and name of each object.
+        left: by backend, what is left behind: ``kind: name`` of each object.
         nobody: the region of the rows that belong to no client, where there are any.
         needs: the major version of PostgreSQL that the schema needs, where it is a late one.
         slow: it is run by ``make samples`` only.
@@ -317,7 +317,9 @@ verify` on both backends, count the rows of every region by queries of their own
 table is compared with what they assert.
 
 *Asks about* means that `init` exits 9 with the lines to choose from: the data cannot tell. *Refused* names
-the command that says no, before it has written anything.
+the command that says no, before it has written anything. *Left behind* is what `init` lists as such: it has
+no counterpart; in MongoDB those are mostly defaults, generators and checks, which writers take over
+([layout-collections.md](layout-collections.md)).
 
 {table}
 """
@@ -342,7 +344,23 @@ def _outcome(case: Case, backend: str) -> str:
     if refusal is not None:
         return f"refused by `{refusal.command}`: " + "; ".join(refusal.says)
     left = case.left.get(backend, ())
-    return "carried; left behind: " + ", ".join(left) if left else "carried"
+    if not left:
+        return "carried"
+    if len(left) <= _NAMED:
+        return "carried; left behind: " + ", ".join(left).replace("|", "\\|")
+    kinds = Counter(kind for kind, _ in (_kind(line) for line in left))
+    return "carried; left behind: " + ", ".join(
+        f"{count} × {kind}" if count > 1 else kind for kind, count in sorted(kinds.items())
+    )
+
+
+#: So many objects that are left behind are named in the table; of more, the kinds are.
+_NAMED = 3
+
+
+def _kind(line: str) -> tuple[str, str]:
+    kind, _, name = line.partition(": ")
+    return kind, name
 
 
 def page() -> str:

@@ -87,7 +87,7 @@ def sample(
         try:
             yield Sample(case, journey, seen, home, rows)
         finally:
-            drop_mongo(mongo_url, f"{case.schemas[0]}_regional")
+            drop_mongo(mongo_url, journey.mongo_database)
 
 
 def _look(case: Case, journey: Journey) -> Result | None:
@@ -133,6 +133,18 @@ def test_init_asks_what_it_cannot_know(sample: Sample) -> None:
             tomllib.loads("\n".join(choice))["placement"][table] for choice in one["choices"]
         ]
         assert (answers[table] in proposed) == (table not in case.unproposed), one
+
+
+@pytest.mark.skipif(not HAS_INIT, reason="init is not there yet")
+@pytest.mark.parametrize("backend", ["postgres", "mongo"])
+def test_init_lists_what_is_left_behind(sample: Sample, backend: str) -> None:
+    assert sample.seen is not None
+    left = [
+        f"{line['kind']}: {line['name']}"
+        for line in sample.seen.document["inventory"]
+        if line["backend"] == backend and line["outcome"] == "left behind"
+    ]
+    assert sorted(left) == sorted(sample.case.left.get(backend, ()))
 
 
 def test_every_table_is_placed(sample: Sample) -> None:
