@@ -21,7 +21,7 @@ from psycopg import sql
 from pymongo import MongoClient
 
 from tests.live.journey import Journey, query
-from tests.live.support import SAMPLES, binary
+from tests.live.support import ROOT, SAMPLES, binary
 
 #: Rows per region of every table, by its key; global tables have the region ``""``.
 Rows = dict[str, Counter[str]]
@@ -104,7 +104,7 @@ class Case:
     def regions(self) -> dict[str, str]:
         """From the value that the map knows to the region."""
         with (self.folder / "map.csv").open(encoding="utf-8", newline="") as file:
-            return {value: region for value, region in list(csv.reader(file))[1:]}
+            return dict(list(csv.reader(file))[1:])
 
     @property
     def owned(self) -> tuple[str, ...]:
@@ -140,8 +140,8 @@ class Case:
         return self.collections.get(table, self.names.get(table, table))
 
     def of_client(self, table: str, relation: Callable[[str], str]) -> str:
-        """Return the FROM clause that gives the rows of a table, ``t``, and their clients, ``c``."""
-        clause = "{%s} c" % self.root if table == self.root else self.owner[table]
+        """Return the FROM clause of a table's rows, ``t``, and their clients, ``c``."""
+        clause = f"{{{self.root}}} c" if table == self.root else self.owner[table]
         return re.sub(r"\{([^}]+)\}", lambda found: relation(found[1]), clause)
 
 
@@ -172,6 +172,7 @@ def read(folder: Path) -> Case:
     return Case(name=folder.name, **said)
 
 
+PAGE = ROOT / "docs" / "cases.md"
 CASES = {path.parent.name: read(path.parent) for path in sorted(SAMPLES.glob("*/case.toml"))}
 
 
@@ -220,12 +221,15 @@ def in_tables(case: Case, journey: Journey, home: Mapping[str, str]) -> Rows:
         clause = case.of_client(table, case.in_target)
         alias = "c" if table == case.root else "t"
         rows = journey.rows(
-            f"SELECT ({case.key})::text, {alias}.{region}, pg_get_expr(leaf.relpartbound, leaf.oid), "
-            f"count(*) FROM {clause} JOIN pg_class leaf ON leaf.oid = {alias}.tableoid GROUP BY 1, 2, 3"
+            f"SELECT ({case.key})::text, {alias}.{region}, "
+            "pg_get_expr(leaf.relpartbound, leaf.oid), count(*) "
+            f"FROM {clause} JOIN pg_class leaf ON leaf.oid = {alias}.tableoid GROUP BY 1, 2, 3"
         )
         found[table] = Counter()
         for client, code, bound, count in rows:
-            assert code == _region(case, home, client), f"a row of {table} is in {code}, its client is not"
+            assert code == _region(case, home, client), (
+                f"a row of {table} is in {code}, its client is not"
+            )
             assert bound == f"FOR VALUES IN ('{code}')"
             found[table][code] += count
         assert found[table].total() == total, f"a row of {table} has lost its client"
@@ -260,7 +264,10 @@ def in_collections(case: Case, journey: Journey) -> Rows:
 
 def _parts(view: Mapping[str, Any]) -> list[str]:
     """Return the collections that a view unites."""
-    return [view["viewOn"], *(_united(stage) for stage in view["pipeline"] if "$unionWith" in stage)]
+    return [
+        view["viewOn"],
+        *(_united(stage) for stage in view["pipeline"] if "$unionWith" in stage),
+    ]
 
 
 def _united(stage: Mapping[str, Any]) -> str:
@@ -309,21 +316,6 @@ def move(case: Case, journey: Journey) -> None:
 
 # What docs/cases.md says --------------------------------------------------------------------------
 
-_PAGE = """# Hard cases
-
-Schemas that are hard to divide, what comes of them, and why. Each is a folder of `tests/samples` with a
-schema, its rows, and a map of values to regions; the tests take it from `regionkit init` to `regionkit
-verify` on both backends, count the rows of every region by queries of their own, and move a client. This
-table is compared with what they assert.
-
-*Asks about* means that `init` exits 9 with the lines to choose from: the data cannot tell. *Refused* names
-the command that says no, before it has written anything. *Left behind* is what `init` lists as such: it has
-no counterpart; in MongoDB those are mostly defaults, generators and checks, which writers take over
-([layout-collections.md](layout-collections.md)).
-
-{table}
-"""
-
 
 def row(case: Case) -> dict[str, str]:
     """Return what docs/cases.md says of a case, by heading."""
@@ -347,7 +339,7 @@ def _outcome(case: Case, backend: str) -> str:
     if not left:
         return "carried"
     if len(left) <= _NAMED:
-        return "carried; left behind: " + ", ".join(left).replace("|", "\\|")
+        return "carried; left behind: " + ", ".join(left)
     kinds = Counter(kind for kind, _ in (_kind(line) for line in left))
     return "carried; left behind: " + ", ".join(
         f"{count} × {kind}" if count > 1 else kind for kind, count in sorted(kinds.items())
@@ -364,13 +356,17 @@ def _kind(line: str) -> tuple[str, str]:
 
 
 def page() -> str:
-    """Return the whole of docs/cases.md."""
+    """Return docs/cases.md with its table as it has to be."""
     rows = {name: row(case) for name, case in CASES.items()}
     heads = ["case", *next(iter(rows.values()))]
     lines = [heads, ["---"] * len(heads)]
     lines += [[f"`{name}`", *cells.values()] for name, cells in rows.items()]
-    return _PAGE.format(table="\n".join(f"| {' | '.join(line)} |" for line in lines))
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition("\n|")
+    after = re.sub(r"\A.*?\n(?!\|)", "", f"|{rest}\n", flags=re.S)
+    return f"{before}\n{table}\n{after}".rstrip() + "\n"
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    PAGE.write_text(page(), encoding="utf-8")

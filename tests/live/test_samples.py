@@ -11,7 +11,6 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ import pytest
 from tests.live import samples
 from tests.live.journey import Journey, drop_mongo
 from tests.live.samples import CASES, Case
-from tests.live.support import ROOT, Result, database, regionkit
+from tests.live.support import Result, database, regionkit
 from toolkit.cli.main import app
 
 HAS_INIT = any(one.callback.__name__ == "init" for one in app.registered_commands if one.callback)
@@ -216,15 +215,19 @@ def _content(journey: Journey, case: Case) -> dict[str, list[tuple[Any, ...]]]:
 
 def told() -> dict[str, dict[str, str]]:
     """Return the table of docs/cases.md: its cells by case and heading."""
-    page = (ROOT / "docs" / "cases.md").read_text(encoding="utf-8")
-    lines = [re.split(r"(?<!\\)\|", line.strip("|")) for line in page.splitlines() if line[:1] == "|"]
-    heads, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    page = samples.PAGE.read_text(encoding="utf-8")
+    lines = [
+        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+        for line in page.splitlines()
+        if line.startswith("|")
+    ]
+    heads, _, *rows = lines
     return {row[0].strip("`"): dict(zip(heads[1:], row[1:], strict=True)) for row in rows}
 
 
 def test_the_documentation_tells_every_case_as_it_is() -> None:
     wanted = {name: samples.row(case) for name, case in CASES.items()}
-    assert told() == wanted, "run: python -m tests.live.samples > docs/cases.md"
+    assert told() == wanted, "run: python -m tests.live.samples"
 
 
 def test_every_sample_has_its_expectations() -> None:
