@@ -105,7 +105,8 @@ class Statement:
         owner: a home path that the schema does not declare: table, referencing columns.
         owner_key: the columns of that table that they lead to; empty for its primary key.
         owned_through: a table whose rows tell the client, and its foreign key that leads here.
-        orphans: the region for rows whose home path is NULL; ``None`` refuses such rows.
+        orphans: the region for rows whose home path is NULL, and for what follows them; ``None``
+            refuses such rows.
     """
 
     kind: Kind | None = None

@@ -141,7 +141,7 @@ class RegionQuery:
                     continue
             if self._layout.placement[reference.target].regional:
                 places[reference], owners[reference] = self._region(
-                    reference.target, alias, f"{alias}_", target
+                    reference.target, alias, f"{alias}_", target, reference.target_columns
                 )
         references = {reference: places[reference] for reference in placed.foreign_references}
         return Joined(top.sql(), region, references, root, targets, owners, places, apart)
@@ -243,16 +243,33 @@ class RegionQuery:
         present = " AND ".join(f"{column} IS NOT NULL" for column in (*leads, *client))
         return reference, f"{top.sql()} WHERE {present}", leads, client
 
-    def _region(self, key: str, alias: str, prefix: str, to: _From) -> tuple[str, str]:
-        """Return a row's region and the alias of its client; join what they need."""
-        placed, row = self._layout.placement[key], alias
-        for number, hop in enumerate(placed.home_path):
+    def _region(
+        self, key: str, alias: str, prefix: str, to: _From, known: tuple[str, ...] = ()
+    ) -> tuple[str, str]:
+        """Return a row's region and the alias of its client; join what they need.
+
+        A row without a client, and every row that follows it, is where ``orphans`` of its table
+        says.
+
+        Args:
+            key: of the row's table.
+            alias: of the row.
+            prefix: of the aliases that are given.
+            to: the relation that has the row.
+            known: columns that are NULL only where there is no row, by an outer join.
+        """
+        orphans: list[str] = []
+        for number, hop in enumerate(self._layout.placement[key].home_path):
+            placed = self._layout.placement[hop.table]
+            if placed.orphans is not None:
+                missing = " OR ".join(f"{alias}.{ddl.quote(c)} IS NULL" for c in hop.columns)
+                exists = "".join(f" AND {alias}.{ddl.quote(c)} IS NOT NULL" for c in known)
+                orphans.append(f"WHEN ({missing}){exists} THEN {ddl.literal(placed.orphans)}")
             to = self._join(to, hop, alias, f"{prefix}{number}")
-            alias = f"{prefix}{number}"
+            alias, known = f"{prefix}{number}", hop.target_columns
         region = self._rule_expression(alias, prefix, to)
-        if placed.orphans is not None and placed.home is not None:
-            missing = " OR ".join(f"{row}.{ddl.quote(c)} IS NULL" for c in placed.home.columns)
-            region = f"CASE WHEN {missing} THEN {ddl.literal(placed.orphans)} ELSE {region} END"
+        if orphans:
+            region = f"CASE {' '.join(orphans)} ELSE {region} END"
         return region, alias
 
     def _rule_expression(self, root: str, prefix: str, to: _From) -> str:

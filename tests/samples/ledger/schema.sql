@@ -7,6 +7,7 @@ CREATE TABLE account (id bigint PRIMARY KEY, client_id bigint REFERENCES client,
 CREATE TABLE journal_entry (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, booked date NOT NULL, said text);
 CREATE TABLE line (
   entry_id bigint NOT NULL REFERENCES journal_entry, no smallint NOT NULL, account_id bigint NOT NULL REFERENCES account,
+  contra_id bigint REFERENCES account,
   amount numeric(14, 2) NOT NULL CHECK (amount <> 0), PRIMARY KEY (entry_id, no)
 );
 CREATE INDEX line_account ON line (account_id, entry_id DESC);
@@ -24,6 +25,7 @@ INSERT INTO client SELECT n, (ARRAY['DE', 'US', 'FR', 'CA'])[1 + n % 4] FROM gen
 INSERT INTO account (id, client_id) SELECT n, CASE WHEN n <= 16 THEN 1 + n % 8 END FROM generate_series(1, 18) n;
 INSERT INTO journal_entry (booked, said) SELECT date '2024-01-01' + n, 'entry ' || n FROM generate_series(1, 24) n;
 BEGIN;
-INSERT INTO line SELECT id, 1, 1 + id % 16, 10 + id FROM journal_entry;
-INSERT INTO line SELECT id, 2, 1 + (id * 5) % 18, -(10 + id) FROM journal_entry;
+-- The other side is told where it is known, and is the bank's own account here and there.
+INSERT INTO line SELECT id, 1, 1 + id % 16, CASE WHEN id % 2 = 0 THEN 1 + (id * 5) % 18 END, 10 + id FROM journal_entry;
+INSERT INTO line SELECT id, 2, 1 + (id * 5) % 18, CASE WHEN id % 3 = 0 THEN 1 + id % 16 END, -(10 + id) FROM journal_entry;
 COMMIT;
