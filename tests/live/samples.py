@@ -52,8 +52,7 @@ class Case:
         move: a client's key and the region that it moves to.
         asks: the tables that ``init`` asks about.
         unproposed: those of them for which it cannot propose what the operator states.
-        inferred: what ``init`` writes into ``regionkit.toml`` by itself.
-        stated: what the operator adds.
+        stated: what the operator adds to ``regionkit.toml``.
         placement: of every table: ``root``, ``global``, or the columns that it follows and whom.
         owner: for each owned table a FROM clause: its rows are ``t``, their clients ``c``; the
             names of tables stand in braces.
@@ -83,7 +82,6 @@ class Case:
     only: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
     unproposed: tuple[str, ...] = ()
-    inferred: str = ""
     stated: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
     collections: Mapping[str, str] = field(default_factory=dict)
@@ -296,15 +294,9 @@ def move(case: Case, journey: Journey) -> None:
             "AND a.attnum = k.attnum",
             [link.as_string(connection)],
         ).fetchone()
-        keys = connection.execute(
-            "SELECT string_agg(DISTINCT quote_ident(conname), ', ') FROM pg_constraint "
-            "WHERE connamespace = current_schema()::regnamespace AND contype = 'f' "
-            "AND condeferrable AND conparentid = 0"
-        ).fetchone()
         assert columns is not None
-        assert keys is not None
+        connection.execute("SET CONSTRAINTS ALL DEFERRED")
         connection.execute("SELECT set_config('regionkit.moving', 'on', true)")
-        connection.execute(f"SET CONSTRAINTS {keys[0]} DEFERRED".encode())
         moved = connection.execute(
             sql.SQL("UPDATE {} SET {} = %s WHERE ({})::text = %s").format(
                 link, sql.Identifier(case.region_column), sql.SQL(columns[0])

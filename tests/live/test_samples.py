@@ -7,7 +7,6 @@ not by regionkit. ``docs/cases.md`` tells the same, and is compared with it.
 from __future__ import annotations
 
 import re
-import shutil
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,24 +18,6 @@ from tests.live import samples
 from tests.live.journey import Journey, drop_mongo
 from tests.live.samples import CASES, Case
 from tests.live.support import Result, database, regionkit
-from toolkit.cli.main import app
-
-HAS_INIT = any(one.callback.__name__ == "init" for one in app.registered_commands if one.callback)
-
-_BY_HAND = """
-[source]
-schema = "{schema}"
-schemas = {further}
-[target.mongo]
-allow_single_member = true
-[root]
-table = "{root}"
-[root.region]
-{rule}
-[regions]
-eu = {{}}
-us = {{}}
-"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +34,7 @@ class Sample:
 
     case: Case
     journey: Journey
-    seen: Result | None
+    seen: Result
     home: dict[str, str]
     rows: samples.Rows
 
@@ -89,37 +70,23 @@ def sample(
             drop_mongo(mongo_url, journey.mongo_database)
 
 
-def _look(case: Case, journey: Journey) -> Result | None:
-    if HAS_INIT:
-        rule = (
-            ("--region-sql", case.region_sql)
-            if case.region_sql
-            else ("--region-by", str(case.region_by))
-        )
-        return regionkit(
-            *("init", "--root", ".".join([*case.schemas[:1], case.root]), *rule),
-            *(() if case.region_sql else ("--map", str(case.folder / "map.csv"))),
-            *(word for schema in case.schemas for word in ("--schema", schema)),
-            *("--out", str(journey.folder), "--output", "json"),
-            env=journey.env,
-        )
-    shutil.copy(case.folder / "map.csv", journey.folder)
-    toml = _BY_HAND.format(
-        schema=case.schemas[0],
-        further=list(case.schemas[1:]),
-        root=case.root,
-        rule=f"sql = '''{case.region_sql}'''"
+def _look(case: Case, journey: Journey) -> Result:
+    """Let ``init`` look at the source and write the project."""
+    rule = (
+        ("--region-sql", case.region_sql)
         if case.region_sql
-        else f'column = "{case.region_by}"\nmap_file = "map.csv"',
+        else ("--region-by", str(case.region_by), "--map", str(case.folder / "map.csv"))
     )
-    (journey.folder / "regionkit.toml").write_text(toml + case.inferred, encoding="utf-8")
-    return None
+    return regionkit(
+        *("init", "--root", f"{case.schemas[0]}.{case.root}", *rule),
+        *(word for schema in case.schemas for word in ("--schema", schema)),
+        *("--out", str(journey.folder), "--output", "json"),
+        env=journey.env,
+    )
 
 
-@pytest.mark.skipif(not HAS_INIT, reason="init is not there yet")
 def test_init_asks_what_it_cannot_know(sample: Sample) -> None:
     case, seen = sample.case, sample.seen
-    assert seen is not None
     document = seen.document
     asked = {one["subject"] for one in document["decisions"]}
     assert asked == set(case.asks), document["decisions"]
@@ -134,10 +101,8 @@ def test_init_asks_what_it_cannot_know(sample: Sample) -> None:
         assert (answers[table] in proposed) == (table not in case.unproposed), one
 
 
-@pytest.mark.skipif(not HAS_INIT, reason="init is not there yet")
 @pytest.mark.parametrize("backend", ["postgres", "mongo"])
 def test_init_lists_what_is_left_behind(sample: Sample, backend: str) -> None:
-    assert sample.seen is not None
     left = [
         f"{line['kind']}: {line['name']}"
         for line in sample.seen.document["inventory"]
@@ -231,7 +196,7 @@ def test_the_documentation_tells_every_case_as_it_is() -> None:
 
 
 def test_every_sample_has_its_expectations() -> None:
-    others = {"northwind", "every_type"}  # They have tests of their own.
+    others = {"every_type", "extras", "init", "northwind"}  # They have tests of their own.
     folders = {path.name for path in samples.SAMPLES.iterdir() if path.is_dir()}
     assert folders - others == set(CASES)
     for case in CASES.values():
