@@ -639,7 +639,8 @@ QUERIES = (
 )
 
 #: What is a part of what: of a view its rule, of a table its defaults, constraints and indexes, of
-#: a type its arrays, of an extension its members. Catalogue and number of the part, then of the
+#: a type its arrays, of an extension its members. The constraint of a constraint trigger is no part
+#: of its table, which would need the trigger then. Catalogue and number of the part, then of the
 #: whole.
 PARTS = """
 SELECT 'pg_rewrite'::regclass::oid, oid, 'pg_class'::regclass::oid, ev_class FROM pg_rewrite
@@ -648,7 +649,8 @@ UNION ALL SELECT 'pg_attrdef'::regclass::oid, oid, 'pg_class'::regclass::oid, ad
 FROM pg_attrdef
 UNION ALL SELECT 'pg_constraint'::regclass::oid, oid,
   CASE WHEN conrelid <> 0 THEN 'pg_class'::regclass::oid ELSE 'pg_type'::regclass::oid END,
-  CASE WHEN conrelid <> 0 THEN conrelid ELSE contypid END FROM pg_constraint WHERE oid >= 16384
+  CASE WHEN conrelid <> 0 THEN conrelid ELSE contypid END FROM pg_constraint
+WHERE oid >= 16384 AND contype <> 't'
 UNION ALL SELECT 'pg_type'::regclass::oid, typarray, 'pg_type'::regclass::oid, oid FROM pg_type
 WHERE typarray <> 0 AND oid >= 16384
 UNION ALL SELECT 'pg_type'::regclass::oid, t.oid, 'pg_class'::regclass::oid, c.oid
