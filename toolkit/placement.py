@@ -236,7 +236,11 @@ def with_owner_columns(
     _check_known(tables, [root, *owned, *(through.table for through in owned.values())])
     extended = MetaData(schema=metadata.schema)
     for table in metadata.tables.values():
-        table.to_metadata(extended).info.update(table.info)
+        copy = table.to_metadata(extended)
+        copy.info.update(table.info)
+        for column in table.columns:
+            # SQLAlchemy takes the types of a copy for types of the copy's own schema.
+            copy.columns[column.name].type = column.type
     for name, through in owned.items():
         own = _declared_keys(tables[through.table], default_schema)
         if not any(key.target == name and key.columns == through.columns for key in own):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -76,8 +76,12 @@ class Asked:
 
     # Schemas and root ------------------------------------------------------------------------
 
-    def schemas(self, every: Sequence[Relation]) -> tuple[str, ...]:
+    def schemas(self, every: Sequence[Relation], all_schemas: Collection[str]) -> tuple[str, ...]:
         """Return the schemas to read.
+
+        Args:
+            every: every table.
+            all_schemas: the database's schemas, those without a table too.
 
         Raises:
             UsageError: the database holds no table.
@@ -99,13 +103,12 @@ class Asked:
                 "[source] there"
             )
         for name in wanted:
-            if name not in known:
+            if name not in all_schemas:
                 near = get_close_matches(name, known, n=3, cutoff=0.4) or known[:8]
                 self._wrong.usage.append(
-                    f"--schema {name}: there is none, or it holds no table "
-                    f"(near: {', '.join(near)})"
+                    f"--schema {name}: there is none (near: {', '.join(near)})"
                 )
-        return tuple(dict.fromkeys(name for name in wanted if name in known)) or tuple(known)
+        return tuple(dict.fromkeys(name for name in wanted if name in all_schemas)) or tuple(known)
 
     def root(self, relations: Sequence[Relation]) -> Relation | None:
         """Return the table of the clients; ``None`` where none was named, or it does not exist."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from toolkit.postgres import evidence
 from toolkit.postgres.evidence import Evidence, Relation
 from toolkit.postgres.session import Connection
 from toolkit.topology import Region, Topology
+from toolkit.types import user_types
 
 #: What stands for the regions until they are known.
 _UNKNOWN = Topology((Region("unknown"),))
@@ -74,6 +75,20 @@ class _Source:
         return {table_key(table, self.default): table for table in self.metadata.tables.values()}
 
 
+def _of_types(
+    metadata: MetaData, schemas: Sequence[str], with_tables: Collection[str]
+) -> tuple[str, ...]:
+    """Return the schemas that hold no table, but a type of some column."""
+    found = {
+        schema
+        for table in metadata.tables.values()
+        for column in table.columns
+        for schema, _ in user_types(column.type)
+        if schema is not None
+    }
+    return tuple(sorted(found - {*schemas, *with_tables}))
+
+
 @dataclass(frozen=True)
 class _Ruled:
     """What the rule gives.
@@ -115,11 +130,13 @@ class _Look:
         self._progress("the catalogue")
         asked, wrong = self._asked, self._wrong
         every = evidence.relations(self._connection)
-        chosen = asked.schemas(every)
+        all_schemas = self._every_schema()
+        chosen = asked.schemas(every, all_schemas)
         root = asked.root([one for one in every if one.schema in chosen])
         default, schemas = asked.ordered(chosen, root)
         relations = evidence.names_of([one for one in every if one.schema in schemas], default)
         metadata, notes = reading.read_schema(self._connection, schemas, default)
+        schemas += _of_types(metadata, schemas, {one.schema for one in every})
         asked.check_readable(relations)
         if root is None:
             if wrong.blocked:
@@ -130,7 +147,7 @@ class _Look:
             self._connection.info.dbname,
             default,
             schemas,
-            tuple(sorted(self._every_schema())),
+            tuple(sorted(all_schemas)),
             evidence.key_of(root, default),
             metadata,
             skeleton(metadata),
