@@ -258,7 +258,8 @@ class _Look:
         )
         decisions = survey.decide()
         islands, questions = self._islands(source, decisions, stated, asking)
-        concluded = [*statements.concluded(decisions, stated), *islands]
+        doubtful = statements.used_by_others(decisions, stated, source.tables)
+        concluded = [*statements.concluded(decisions, stated, doubtful), *islands]
         seen = Seen(
             database=source.database,
             default_schema=source.default,
@@ -274,7 +275,8 @@ class _Look:
             bytes={key: one.bytes for key, one in source.relations.items()},
             open=(
                 *ruled.open,
-                *statements.rivalries(decisions),
+                *statements.rivalries(decisions, doubtful),
+                *statements.doubts(decisions, doubtful),
                 *questions,
                 *statements.contradictions(decisions, stated, ruled.topology.codes[0]),
             ),

@@ -136,7 +136,7 @@ def _family(type_: TypeEngine[Any]) -> str | None:
 def _named(column: str, table: str, key: str) -> bool:
     """Return whether a column is called like the key of a table, or like the table."""
     mine, theirs, target = words(column), words(table), words(key)
-    if target != ["id"] and mine == target:
+    if mine == theirs or (target != ["id"] and mine == target):
         return True
     whole = theirs if theirs[-1:] != target[:1] else theirs[:-1]
     return any(

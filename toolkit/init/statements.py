@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from sqlalchemy import Table
 
 from toolkit.evidence import TableEvidence
 from toolkit.init.ownership import Choice, Decisions, Privacy, candidates, stays, ways_of
@@ -66,12 +69,20 @@ def answer(table: str, statement: Statement) -> tuple[str, ...]:
 # What is concluded ---------------------------------------------------------------------------
 
 
-def concluded(decisions: Decisions, stated: Mapping[str, Statement]) -> list[Stated]:
-    """Return the statement of every table that needs one and has none yet, with the reason."""
+def concluded(
+    decisions: Decisions, stated: Mapping[str, Statement], asked: Collection[str] = ()
+) -> list[Stated]:
+    """Return the statement of every table that needs one and has none yet, with the reason.
+
+    Args:
+        decisions: what was found.
+        stated: what the operator has stated.
+        asked: tables that the operator is asked about.
+    """
     found = []
     for key in decisions.placement.tables:
         choice, privacy = decisions.choices.get(key), decisions.privacy.get(key)
-        if key in stated or (choice is not None and choice.alternatives):
+        if key in stated or key in asked or (choice is not None and choice.alternatives):
             continue
         home: tuple[str, ...] | None = None
         through: Through | None = None
@@ -139,16 +150,75 @@ def _rows(count: int) -> str:
 # What is open --------------------------------------------------------------------------------
 
 
-def rivalries(decisions: Decisions) -> list[Decision]:
-    """Return the question of every table whose ways lead to different clients with equal right."""
+def rivalries(decisions: Decisions, doubtful: Mapping[str, int]) -> list[Decision]:
+    """Return the question of every table whose ways lead to different clients with equal right.
+
+    Args:
+        decisions: what was found.
+        doubtful: what :func:`used_by_others` returns.
+    """
     return [
-        _rivalry(decisions, key, choice)
+        _rivalry(decisions, key, choice, perhaps_shared=key in doubtful)
         for key, choice in decisions.choices.items()
         if choice.alternatives
     ]
 
 
-def _rivalry(decisions: Decisions, key: str, choice: Choice) -> Decision:
+def used_by_others(
+    decisions: Decisions, stated: Mapping[str, Statement], tables: Mapping[str, Table]
+) -> dict[str, int]:
+    """Return the tables that may well be shared, with the rows of other clients that say so.
+
+    Their rows need not have a client by the way that they follow, and most of the rows that refer
+    to them belong to another one: a product follows whoever typed it in, and all clients buy it.
+    """
+    mine: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for key, choice in decisions.choices.items():
+        evidence = decisions.evidence[key]
+        for way in ways_of(decisions.placement, key):
+            if way.target == key:
+                continue
+            if way == choice.home:
+                mine[way.target] += evidence.ways[way].clients if way in evidence.ways else 0
+                continue
+            meeting = evidence.meeting(choice.home, way)
+            others[way.target] += meeting.clients
+            mine[way.target] += meeting.rows - meeting.clients
+    return {
+        key: others[key]
+        for key, choice in decisions.choices.items()
+        if key not in stated
+        and choice.home is not None
+        and choice.home.declared
+        and others[key] > mine[key]
+        and any(tables[key].columns[column].nullable for column in choice.home.columns)
+    }
+
+
+def doubts(decisions: Decisions, doubtful: Mapping[str, int]) -> list[Decision]:
+    """Return the question of every table that :func:`used_by_others` returns, but the rivalries."""
+    found = []
+    for key, rows in doubtful.items():
+        choice = decisions.choices[key]
+        if choice.alternatives or choice.home is None:
+            continue
+        same = tuple(dict.fromkeys(way.columns for way in choice.same_region))
+        found.append(
+            Decision(
+                key,
+                f"{_named(choice.home)} leads to a client, but most rows that refer to it are of "
+                f"others ({_rows(rows)}): do its rows follow that client, or are they shared?",
+                (
+                    answer(key, Statement(kind=Kind.shared)),
+                    answer(key, Statement(home=choice.home.columns, same_region=same)),
+                ),
+            )
+        )
+    return found
+
+
+def _rivalry(decisions: Decisions, key: str, choice: Choice, *, perhaps_shared: bool) -> Decision:
     found = decisions.evidence[key]
     first, *others = choice.alternatives
     meetings = [found.meeting(first, way) for way in others]
@@ -179,7 +249,8 @@ def _rivalry(decisions: Decisions, key: str, choice: Choice) -> Decision:
                 ),
             )
             for way in choice.alternatives
-        ),
+        )
+        + ((answer(key, Statement(kind=Kind.shared)),) if perhaps_shared else ()),
     )
 
 

@@ -91,7 +91,8 @@ class Survey:
         stated: what the operator has decided already; it is not touched, but it is checked.
         default_schema: the schema that table keys leave out.
         topology: the regions.
-        reference: tables that are reference data for certain: the rule of the root leads over them.
+        reference: tables that the rule of the root leads over: reference data, unless the schema
+            says that each row belongs to one client.
         asking: from a layout to whoever can ask the rows of the source.
         progress: called with each table that is asked.
     """
@@ -267,7 +268,7 @@ class Survey:
         found = False
         for target, keys in sorted(used.items()):
             own = state.statements.get(target, Statement())
-            if target in self._reference or own.kind is not None:
+            if own.kind is not None:
                 continue
             looks = tuple((key, placement[key.table].home_path) for key in keys)
             if state.shared.get(target) == looks:
@@ -275,6 +276,11 @@ class Survey:
             state.shared[target] = looks
             self._progress(target)
             privacy = private(self._sharing(state, asking, target, keys), self._is_own)
+            if target in self._reference and not (
+                privacy.through and self._is_own(privacy.through)
+            ):
+                # A region that has one client so far is no private one.
+                continue
             state.privacy[target] = privacy
             if privacy.through is not None:
                 through = Through(privacy.through.table, privacy.through.columns)

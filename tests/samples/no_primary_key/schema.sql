@@ -25,4 +25,5 @@ INSERT INTO voucher SELECT 1 + n % 8, CASE WHEN n % 3 > 0 THEN 'V' || n END, n %
 INSERT INTO topic VALUES (1, 'news'), (2, 'sport'), (3, 'NULL');
 INSERT INTO interest SELECT c, t FROM generate_series(1, 8) c, generate_series(1, 2) t, generate_series(1, 2);
 INSERT INTO interest SELECT c, NULL FROM generate_series(1, 8) c;
+INSERT INTO interest VALUES (NULL, 1), (NULL, 1), (NULL, NULL);
 INSERT INTO holiday VALUES ('2024-01-01', 'new year', 1), ('2024-01-01', 'new year', 1), (NULL, NULL, NULL);
