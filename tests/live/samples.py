@@ -62,7 +62,9 @@ class Case:
         region_column: its name in the layouts.
         link: the name of the link.
         refused: by backend, what is refused.
-        left: by backend, what is left behind: ``kind: name`` of each object.
+        left: by backend, what ``init`` lists as left behind: ``kind: name`` of each object.
+        given_up: what PostgreSQL refuses when ``apply`` tries it: ``kind name`` of each object.
+        notes: what ``init`` says of the schema besides.
         nobody: the region of the rows that belong to no client, where there are any.
         needs: the major version of PostgreSQL that the schema needs, where it is a late one.
         slow: it is run by ``make samples`` only.
@@ -89,6 +91,8 @@ class Case:
     link: str = "client_region"
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     left: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    given_up: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     nobody: str | None = None
     needs: int = 15
     slow: bool = False
@@ -159,7 +163,7 @@ _NOT_OWNED = ("root", "global")
 def read(folder: Path) -> Case:
     """Read the ``case.toml`` of a sample."""
     said = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8"))
-    for key in ("move", "schemas", "only", "asks", "unproposed"):
+    for key in ("move", "schemas", "only", "asks", "unproposed", "given_up", "notes"):
         if key in said:
             said[key] = tuple(said[key])
     said["refused"] = {
@@ -320,6 +324,7 @@ def row(case: Case) -> dict[str, str]:
         "tables": f"{regional} regional, {len(case.placement) - regional} global",
         "layout `tables`": _outcome(case, "postgres"),
         "layout `collections`": _outcome(case, "mongo"),
+        "said besides": "; ".join(case.notes),
     }
 
 
@@ -328,6 +333,8 @@ def _outcome(case: Case, backend: str) -> str:
     if refusal is not None:
         return f"refused by `{refusal.command}`: " + "; ".join(refusal.says)
     left = case.left.get(backend, ())
+    if backend == "postgres":
+        left = (*left, *(one.replace(" ", ": ", 1) for one in case.given_up))
     if not left:
         return "carried"
     if len(left) <= _NAMED:

@@ -88,12 +88,17 @@ def _look(case: Case, journey: Journey) -> Result:
 def test_init_asks_what_it_cannot_know(sample: Sample) -> None:
     case, seen = sample.case, sample.seen
     document = seen.document
-    asked = {one["subject"] for one in document["decisions"]}
+    # What no answer helps against is refused: it is asked what to leave out.
+    questions = [one for one in document["decisions"] if one["choices"]]
+    asked = {one["subject"] for one in questions}
     assert asked == set(case.asks), document["decisions"]
-    assert seen.code == (9 if case.asks else 0), seen.err
+    assert {one["backend"] for one in document["refused"]} == set(case.refused)
+    assert len(document["decisions"]) == len(questions) + len(document["refused"])
+    assert seen.code == (9 if case.asks or case.refused else 0), seen.err
+    assert [f"{one['subject']}: {one['text']}" for one in document["notes"]] == list(case.notes)
     answers = tomllib.loads(case.stated).get("placement", {})
     assert set(answers) == asked
-    for one in document["decisions"]:
+    for one in questions:
         table = one["subject"]
         proposed = [
             tomllib.loads("\n".join(choice))["placement"][table] for choice in one["choices"]
@@ -153,6 +158,9 @@ def _refused(sample: Sample, backend: str) -> bool:
             return True
         said = [line for line in result.err.splitlines() if not line.startswith(f"{backend}: ")]
         assert result.code == 0, f"{command}: {result.code}\n" + "\n".join(said)
+        if command == "apply" and backend == "postgres":
+            found = re.findall(r"left behind: (\w+ .+?): ", result.out)
+            assert found == list(sample.case.given_up), result.out
     assert refusal is None
     return False
 
