@@ -127,6 +127,12 @@ class Schema:
             self.leads_home(one.target, seen=seen | {self.key(table)}) for one in table.references
         )
 
+    def is_isolated(self, table: Table) -> bool:
+        """Return whether no foreign key leads from a table, nor to it."""
+        return not table.references and not any(
+            one.target is table for other in self.tables for one in other.references
+        )
+
     def clients(
         self, table: Table, row: dict[str, str], *, depth: int = 6
     ) -> list[dict[str, str] | None]:

@@ -82,9 +82,15 @@ def _initialised(schema: Schema, journey: Journey) -> tuple[str, ...]:
     text = toml.read_text(encoding="utf-8")
     assert (result.code == 9) == bool(document["decisions"]), result.err
     for decision in document["decisions"]:
-        assert _has_several_owners(schema, decision["subject"]), decision
+        (table,) = [one for one in schema.tables if schema.key(one) == decision["subject"]]
         asked.append(decision["subject"])
-        text = _stated(text, decision["choices"][0])
+        if schema.is_isolated(table):
+            # Values that are keys of a client's rows, too: only the operator can tell.
+            (choice,) = [one for one in decision["choices"] if 'kind = "global"' in one]
+        else:
+            assert _has_several_owners(schema, table), decision
+            choice = decision["choices"][0]
+        text = _stated(text, choice)
     name = json.dumps(journey.extra["RANDOM_SCHEMA_DATABASE"])
     text = re.sub(r'(?m)^database = ".*"$', f"database = {name}", text)
     toml.write_text(text, encoding="utf-8")
@@ -100,9 +106,8 @@ def _stated(text: str, lines: list[str]) -> str:
     return f"{text}\n{stated}\n"
 
 
-def _has_several_owners(schema: Schema, key: str) -> bool:
+def _has_several_owners(schema: Schema, table: Table) -> bool:
     """Return whether the rows of a table really lead to different clients by different columns."""
-    (table,) = [one for one in schema.tables if schema.key(one) == key]
     ways = [one for one in table.references if schema.leads_home(one.target)]
     return any(
         len({id(client) for client in schema.clients(table, row) if client is not None}) > 1
