@@ -170,7 +170,7 @@ class Extra:
             name += f"({self.arguments})"
         words.append(name)
         if self.table is not None:
-            bare = re.fullmatch(r"""[^\s"()\\]+""", self.table)
+            bare = re.fullmatch(rf"{_BARE}(?:\.{_BARE})*", self.table)
             words += ["on", self.table if bare else _shown(self.table)]
         if self.state is not None:
             words.append(self.state)
@@ -179,13 +179,15 @@ class Extra:
 
 def _shown(part: str) -> str:
     """Return a part of a name for a header: on one line, in quotes only where it needs them."""
-    if re.fullmatch(r"""[^\s".()\\:]+""", part):
+    if re.fullmatch(_BARE, part):
         return part
     for plain, escaped in _ESCAPES.items():
         part = part.replace(plain, escaped)
     return f'"{part}"'
 
 
+#: A part of a name that needs no quotes in a header.
+_BARE = r"""[^\s".()\\:]+"""
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", '"': '""'}
 _ESCAPED = re.compile(r'\\\\|\\n|\\r|""')
 _HEADER = re.compile(r"--[^\S\n]*regionkit:[^\S\n]*(?P<what>.*?)[^\S\n]*$")

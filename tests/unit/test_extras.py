@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib.resources import files
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from toolkit.errors import Refused, UsageError
@@ -317,6 +317,7 @@ def some_extras(draw: st.DrawFn) -> Extra:
 
 
 @given(st.lists(some_extras(), max_size=5))
+@example([Extra(ExtraKind.trigger, "0", "SELECT 1", ".")])
 def test_what_is_written_is_read_back(extras: list[Extra]) -> None:
     ordered = [*(e for e in extras if e.early), *(e for e in extras if not e.early)]
     if not any(extra.early for extra in extras):
