@@ -54,7 +54,7 @@ from toolkit.layout import (
 )
 from toolkit.names import NamePool
 from toolkit.placement import ForeignKey, Placement, Role
-from toolkit.postgres import ddl
+from toolkit.postgres import ddl, foreignkeys
 from toolkit.postgres.keytables import KeyTable
 from toolkit.postgres.renaming import renames
 from toolkit.sqltext import Renames
@@ -611,7 +611,7 @@ class _Builder:
         if key == self.layout.placement.root:
             self._key_to_link(target)
         for reference, role in placed.roles.items():
-            constraint = _constraint(table, reference)
+            constraint = foreignkeys.declared(table, reference)
             name = reference.name or self.names.claim(
                 f"{table.name}_{'_'.join(reference.columns)}_fkey"
             )
@@ -619,13 +619,13 @@ class _Builder:
                 assert constraint is not None
                 self._plain_key(name, reference, constraint, target)
                 continue
-            _refuse_computed(reference.columns, table, str(reference))
+            foreignkeys.refuse_computed(reference.columns, table, str(reference))
             region = self.layout.reference_columns.get(reference, self.region)
             match = constraint.match if constraint is not None else None
             if role is Role.foreign_reference:
                 # With MATCH SIMPLE, (99999, NULL) would pass unchecked.
                 match = "FULL"
-                if _may_be_null_in_part(table, reference, constraint):
+                if foreignkeys.may_be_null_in_part(table, reference, constraint):
                     match = None
                     self._null_with_its_reference(table, reference, target)
             others = [
@@ -638,8 +638,8 @@ class _Builder:
                     [*reference.columns, region],
                     others,
                     name=name,
-                    onupdate=_on_update(reference, constraint),
-                    ondelete=_on_delete(table, reference, role, constraint, region),
+                    onupdate=foreignkeys.on_update(reference, constraint),
+                    ondelete=foreignkeys.on_delete(table, reference, role, constraint, region),
                     deferrable=True,
                     initially=(constraint.initially if constraint is not None else None)
                     or "IMMEDIATE",
@@ -691,7 +691,9 @@ class _Builder:
 
     def _key_to_link(self, target: Table) -> None:
         layout = self.layout
-        _refuse_computed(layout.root.primary_key, layout.root.table, f"the key of {target.name}")
+        foreignkeys.refuse_computed(
+            layout.root.primary_key, layout.root.table, f"the key of {target.name}"
+        )
         link = self.metadata.tables[f"{self.schema}.{layout.link}"]
         target.append_constraint(
             ForeignKeyConstraint(
@@ -809,88 +811,6 @@ def _identity(source: Identity, *, always: bool | None) -> Identity:
         cycle=source.cycle,
         cache=source.cache,
     )
-
-
-def _constraint(table: Table, reference: ForeignKey) -> ForeignKeyConstraint | None:
-    """Return the declared constraint of a reference, ``None`` if only the operator states it."""
-    for constraint in table.foreign_key_constraints:
-        if (
-            tuple(constraint.column_keys) == reference.columns
-            and tuple(element.column.name for element in constraint.elements)
-            == reference.target_columns
-            and constraint.name in (reference.name, None)
-        ):
-            return constraint
-    return None
-
-
-def _may_be_null_in_part(
-    table: Table, reference: ForeignKey, constraint: ForeignKeyConstraint | None
-) -> bool:
-    """Return whether the source allows that only some columns of a reference are NULL."""
-    full = constraint is not None and (constraint.match or "").upper() == "FULL"
-    nullable = any(table.columns[column].nullable for column in reference.columns)
-    return len(reference.columns) > 1 and nullable and not full
-
-
-def _refuse_computed(columns: Iterable[str], table: Table, what: str) -> None:
-    """Refuse a generated column that a move would have to write."""
-    for column in columns:
-        if isinstance(table.columns[column].server_default, Computed):
-            raise Refused(
-                f"generated column {column!r} of {table.name!r} is part of {what}, which ON UPDATE "
-                "CASCADE must be able to write",
-                hint="make it an ordinary column in the model",
-            )
-
-
-_LISTED = re.compile(r"(?P<action>SET\s+(?:NULL|DEFAULT))\s*(?:\((?P<columns>.+)\))?", re.I)
-
-
-def _on_update(reference: ForeignKey, constraint: ForeignKeyConstraint | None) -> str:
-    """Return CASCADE, by which rows follow their client; another key means the same to them."""
-    action = (constraint.onupdate or "") if constraint is not None else ""
-    if _LISTED.match(action):
-        raise Refused(
-            f"{reference} is ON UPDATE {action.upper()}: its region has to follow by ON UPDATE "
-            "CASCADE, and one foreign key does one thing",
-            hint="make it ON UPDATE CASCADE or NO ACTION in the model",
-        )
-    return "CASCADE"
-
-
-def _on_delete(
-    table: Table,
-    reference: ForeignKey,
-    role: Role,
-    constraint: ForeignKeyConstraint | None,
-    region: str,
-) -> str | None:
-    action = (constraint.ondelete or "") if constraint is not None else ""
-    listed = _LISTED.fullmatch(action.strip())
-    if listed is None:
-        return action.upper() or None
-    names = re.findall(r'"(?:[^"]|"")+"|[^\s,]+', listed["columns"] or "")
-    named = [_named(name) for name in names] or list(reference.columns)
-    columns = [column for column in reference.columns if column in named]
-    word = "NULL"
-    if listed["action"].upper().endswith("DEFAULT") and any(
-        table.columns[column].server_default is not None for column in columns
-    ):
-        if role is not Role.same_region:
-            raise Refused(
-                f"{reference} is ON DELETE SET DEFAULT: the default row may live in another region",
-                hint="make it ON DELETE SET NULL or NO ACTION in the model",
-            )
-        word = "DEFAULT"
-    if role is Role.foreign_reference:
-        # The row's own region is never nulled: only its reference is.
-        columns.append(region)
-    return f"SET {word} ({ddl.columns(columns)})"
-
-
-def _named(identifier: str) -> str:
-    return identifier[1:-1].replace('""', '"') if identifier.startswith('"') else identifier
 
 
 def _create_what_metadata_cannot_hold(metadata: MetaData) -> None:
