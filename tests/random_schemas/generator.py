@@ -113,7 +113,7 @@ class Schema:
         hop, _, last = self.path.rpartition(".")
         if hop:
             (place,) = [one for one in self.root.references if one.columns == (hop,)]
-            row = _led_to(place, row) or {}
+            row = led_to(place, row) or {}
             last = last or "land"
         return LANDS[row[last].strip("'")]
 
@@ -141,7 +141,7 @@ class Schema:
             return [row]
         found: list[dict[str, str] | None] = []
         for one in table.references if depth else ():
-            led = _led_to(one, row)
+            led = led_to(one, row)
             if led is None:
                 found.append(None)
             elif self.leads_home(one.target):
@@ -171,17 +171,18 @@ class Schema:
                     referring, columns = through[self.key(at)]
                     (other,) = [one for one in self.tables if self.key(one) == referring]
                     (reference,) = [one for one in other.references if one.columns == columns]
-                    leading = [one for one in other.rows if _led_to(reference, one) is here]
+                    leading = [one for one in other.rows if led_to(reference, one) is here]
                     here, at = leading[0] if leading else None, other
                     continue
                 columns = homes[self.key(at)]
                 (reference,) = [one for one in at.references if one.columns == columns]
-                here, at = _led_to(reference, here), reference.target
+                here, at = led_to(reference, here), reference.target
             found[self.region_of(here) if here is not None else None] += 1
         return found
 
 
-def _led_to(reference: Reference, row: dict[str, str]) -> dict[str, str] | None:
+def led_to(reference: Reference, row: dict[str, str]) -> dict[str, str] | None:
+    """Return the row that a row refers to; ``None`` if to none."""
     wanted = [row[column] for column in reference.columns]
     for other in reference.target.rows:
         if [other[column] for column in reference.target_columns] == wanted:
@@ -410,7 +411,7 @@ class _Drawing:
             return row
         if not table.references:
             return None
-        led = _led_to(table.references[0], row)
+        led = led_to(table.references[0], row)
         return self.client(table.references[0].target, led) if led is not None else None
 
     def favourite(self, root: Table, owned: Sequence[Table]) -> None:

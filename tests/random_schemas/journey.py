@@ -16,7 +16,7 @@ from pymongo import MongoClient
 
 from tests.live.journey import Journey, execute, mongo_database, query
 from tests.live.support import database
-from tests.random_schemas.generator import LANDS, Schema, Table, draw, quoted, statements
+from tests.random_schemas.generator import LANDS, Schema, Table, draw, led_to, quoted, statements
 from toolkit.placement import OWNER, Kind, owner_columns
 
 
@@ -87,6 +87,9 @@ def _initialised(schema: Schema, journey: Journey) -> tuple[str, ...]:
         if schema.is_isolated(table):
             # Values that are keys of a client's rows, too: only the operator can tell.
             (choice,) = [one for one in decision["choices"] if 'kind = "global"' in one]
+        elif any('kind = "global"' in one for one in decision["choices"]):
+            assert _is_used_by_others(schema, table), decision
+            choice = next(one for one in decision["choices"] if 'kind = "global"' not in one)
         else:
             assert _has_several_owners(schema, table), decision
             choice = decision["choices"][0]
@@ -113,6 +116,23 @@ def _has_several_owners(schema: Schema, table: Table) -> bool:
         len({id(client) for client in schema.clients(table, row) if client is not None}) > 1
         for row in table.rows
     ) or (len(ways) > 1 and not table.rows)
+
+
+def _is_used_by_others(schema: Schema, table: Table) -> bool:
+    """Return whether rows of a client refer to rows of the table that lead to another client."""
+    for other in schema.tables:
+        for reference in other.references:
+            if reference.target is not table:
+                continue
+            for row in other.rows:
+                led = led_to(reference, row)
+                if led is None:
+                    continue
+                mine = {id(one) for one in schema.clients(other, row) if one is not None}
+                theirs = {id(one) for one in schema.clients(table, led) if one is not None}
+                if len(mine | theirs) > 1:
+                    return True
+    return False
 
 
 def _refused(schema: Schema, journey: Journey) -> None:

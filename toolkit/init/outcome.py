@@ -156,9 +156,12 @@ def _placed(seen: Seen, said: Mapping[str, Statement]) -> tuple[Placement, MetaD
     """Return the placement that the statements give, open questions taken for shared tables."""
     settled = dict(said)
     for key, choice in seen.decisions.choices.items():
-        if choice.alternatives:
-            home = choice.alternatives[0].columns
-            settled[key] = replace(settled.get(key, Statement()), home=home)
+        one = settled.get(key, Statement())
+        home = choice.alternatives[0] if choice.alternatives else choice.home
+        # Of a table that is asked about something else its home is not stated yet either.
+        free = not (one.kind or one.home or one.owner or one.owned_through)
+        if home is not None and home.declared and (free or choice.alternatives):
+            settled[key] = replace(one, home=home.columns)
     metadata = with_owner_columns(
         seen.metadata, seen.root, settled, default_schema=seen.default_schema
     )
