@@ -101,7 +101,9 @@ FAILPOINTS = (
         f"{_MG}.load:fill_key_collections",
         "before",
     ),
-    Failpoint("between-key-tables", f"{_PG}.ddl:fill_key_table", f"{_MG}.load:_keys", "before"),
+    Failpoint(
+        "between-key-tables", f"{_PG}.keytables:KeyTable.fill", f"{_MG}.load:_keys", "before"
+    ),
     Failpoint(
         "before-put-back", f"{_PG}.putback:PutBack.run", f"{_MG}.load:create_indexes", "before"
     ),

@@ -230,7 +230,8 @@ def test_everything_is_copied_once_and_equal(fresh: Shop) -> None:
 
 
 def test_every_type(postgres_url: str, mongo_url: str, tmp_path: Path) -> None:
-    names = list(CARRIED)
+    # Types of a schema of its own are the business of test_every_type.py.
+    names = [name for name in CARRIED if "pg_temp" not in name]
     columns = ", ".join(f"c{number} {name}" for number, name in enumerate(names))
     schema = (
         "CREATE SCHEMA shop; SET search_path = shop;"
@@ -624,7 +625,7 @@ def test_a_layout_that_is_not_applied(fresh: Shop) -> None:
 def test_values_that_bson_cannot_hold_are_refused_with_every_key(
     postgres_url: str, mongo_url: str, tmp_path: Path
 ) -> None:
-    names = list(REFUSED)
+    names = [name for name in REFUSED if "pg_temp" not in name]
     columns = ", ".join(f"c{number} {name}" for number, name in enumerate(names))
     schema = (
         "CREATE SCHEMA shop; SET search_path = shop;"

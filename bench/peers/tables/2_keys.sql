@@ -53,12 +53,18 @@ alter table ledger_entry add constraint fk_ledger_entry_transfer_id_transfer
   foreign key (transfer_id, transfer_id_region) references transfer (id, region)
   match full on update cascade deferrable not valid;
 
-create trigger client_email_key after insert or delete or update of email on client
+create trigger client_email_key after insert or delete on client
   for each row execute function client_email_key_keep();
-create trigger account_iban_key after insert or delete or update of iban on account
+create trigger client_email_key_update after update on client
+  for each row when (old.email is distinct from new.email) execute function client_email_key_keep();
+create trigger account_iban_key after insert or delete on account
   for each row execute function account_iban_key_keep();
-create trigger card_pan_token_key after insert or delete or update of pan_token on card
+create trigger account_iban_key_update after update on account
+  for each row when (old.iban is distinct from new.iban) execute function account_iban_key_keep();
+create trigger card_pan_token_key after insert or delete on card
   for each row execute function card_pan_token_key_keep();
+create trigger card_pan_token_key_update after update on card
+  for each row when (old.pan_token is distinct from new.pan_token) execute function card_pan_token_key_keep();
 create trigger ledger_entry_balance after insert on ledger_entry for each row
   when (current_setting('regionkit.moving', true) is distinct from 'on')
   execute function apply_entry();
