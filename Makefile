@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG := schemas/bank/regionkit.toml
 
-.PHONY: demo test check calibrate bench bench-wide faults mutations schemas samples lint install lab clean
+.PHONY: demo test check calibrate bench bench-wide faults mutations schemas samples campaigns lint install lab clean
 
 install: $(VENV)/.installed
 
@@ -53,6 +53,9 @@ schemas: install  ## Random schemas with rows through both backends: SEED= N=
 
 samples: install  ## Every hard schema of tests/samples on its whole way, also those that take long.
 	$(BIN)/python -m pytest -m 'samples or not samples' tests/live/test_samples.py
+
+campaigns: install  ## The tests that take a minute or more each.
+	$(BIN)/python -m pytest -m campaign tests/live
 
 check: lint test  ## Everything that the gate runs.
 

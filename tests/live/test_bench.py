@@ -19,13 +19,27 @@ from bench.rows import MemoryRow, Row, table
 from bench.run import MEASURES, main
 from tests.live.support import ROOT
 
+_SMALL = ["--payments", "600", "--small", "600", "--chunk-rows", "40", "--runs", "1", "--fast"]
 
+
+def test_both_end_states_are_equal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the rows that fill a layout: comparing what came out is part of the run."""
+    out = tmp_path / "bench.json"
+    with pytest.raises(SystemExit) as stop:
+        main([*_SMALL, "--rows", "tables,documents", "--out", str(out)])
+    said = capsys.readouterr()
+    assert stop.value.code == 0, said.out + said.err
+    document = json.loads(out.read_text(encoding="utf-8"))
+    assert document["failed"] == {}
+    assert {"tables", "documents"} <= {row["name"] for row in document["rows"]}
+
+
+@pytest.mark.campaign
 def test_every_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On servers of its own; that both end states are equal is part of the run."""
     out = tmp_path / "bench.json"
-    small = ["--payments", "600", "--small", "600", "--chunk-rows", "40", "--runs", "1", "--fast"]
     with pytest.raises(SystemExit) as stop:
-        main([*small, "--out", str(out)])
+        main([*_SMALL, "--out", str(out)])
     said = capsys.readouterr()
     assert stop.value.code == 0, said.out + said.err
     document = json.loads(out.read_text(encoding="utf-8"))

@@ -266,7 +266,8 @@ def test_servers_die_with_a_killed_parent(folder: Path) -> None:
         (signal.SIGINT, "mongo.pid"),
         (signal.SIGTERM, "postgres.new/base"),
         (signal.SIGINT, "postgres.new/base"),
-        (signal.SIGHUP, "postgres.pid"),
+        # PostgreSQL is ready too soon after its file is there.
+        (signal.SIGHUP, "mongo.pid"),
     ],
 )
 def test_interrupted_up_leaves_nothing(folder: Path, number: signal.Signals, what: str) -> None:
