@@ -266,8 +266,7 @@ def test_servers_die_with_a_killed_parent(folder: Path) -> None:
         (signal.SIGINT, "mongo.pid"),
         (signal.SIGTERM, "postgres.new/base"),
         (signal.SIGINT, "postgres.new/base"),
-        # PostgreSQL is ready too soon after its file is there.
-        (signal.SIGHUP, "mongo.pid"),
+        (signal.SIGHUP, "postgres.pid"),
     ],
 )
 def test_interrupted_up_leaves_nothing(folder: Path, number: signal.Signals, what: str) -> None:
