@@ -89,7 +89,6 @@ class Schema:
         tables: all of them; the first is the root.
         path: where the region of a client stands.
         refused: table and column with a value that MongoDB cannot hold; empty for most schemas.
-        views: statements that come last.
     """
 
     seed: int
@@ -97,7 +96,6 @@ class Schema:
     tables: list[Table]
     path: str = "land"
     refused: tuple[str, str] | tuple[()] = ()
-    views: list[str] = field(default_factory=list)
 
     @property
     def root(self) -> Table:
@@ -491,7 +489,7 @@ def statements(schema: Schema) -> list[str]:
             f"REFERENCES {one.target.sql} ({_list(one.target_columns)}){one.more}"
             for one in table.references
         ]
-    return found + schema.views
+    return found
 
 
 def _schemas(schema: Schema) -> list[str]:

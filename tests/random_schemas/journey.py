@@ -17,6 +17,7 @@ from pymongo import MongoClient
 from tests.live.journey import Journey, execute, mongo_database, query
 from tests.live.support import database
 from tests.random_schemas.generator import LANDS, Schema, Table, draw, led_to, quoted, statements
+from toolkit.mongo.layout import collections
 from toolkit.placement import OWNER, Kind, owner_columns
 
 
@@ -148,6 +149,7 @@ def _refused(schema: Schema, journey: Journey) -> None:
 def _judge(schema: Schema, journey: Journey, with_mongo: bool) -> None:
     """Count by the rows that were drawn, and compare the rows themselves on PostgreSQL."""
     layout = journey.project.layout
+    spelled = collections(layout)
     homes = {
         key: placed.home.columns
         for key, placed in layout.placement.tables.items()
@@ -175,20 +177,12 @@ def _judge(schema: Schema, journey: Journey, with_mongo: bool) -> None:
             assert dict(found) == dict(wanted), (key, found, wanted)
             _same_rows(schema, table, journey, layout.name(key))
             if with_mongo:
-                shapes = journey.project.layout
-                parts = shapes.regional[key].parts if regional else {None: layout.name(key)}
-                names = _mongo_names(journey)
+                regions = layout.topology.codes if regional else (None,)
                 counted = {
-                    code: documents[names.get(part, part)].count_documents({})
-                    for code, part in parts.items()
+                    code: documents[spelled.collection(key, code)].count_documents({})
+                    for code in regions
                 }
                 assert {code: n for code, n in counted.items() if n} == dict(wanted), key
-
-
-def _mongo_names(journey: Journey) -> dict[str, str]:
-    from toolkit.mongo.layout import _collection_names
-
-    return _collection_names(journey.project.layout)
 
 
 def _same_rows(schema: Schema, table: Table, journey: Journey, name: str) -> None:
