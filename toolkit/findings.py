@@ -51,6 +51,7 @@ class Finding:
         count: how many, exactly.
         keys: samples of the keys, at most ``SAMPLES``, as text; of ``value_refused`` every key.
         detail: what an operator needs in order to understand it.
+        rule: the id of the rule that it breaks (:mod:`toolkit.rules`); empty where there is none.
     """
 
     code: Code
@@ -60,6 +61,7 @@ class Finding:
     count: int = 1
     keys: tuple[str, ...] = ()
     detail: str = ""
+    rule: str = ""
 
     def __str__(self) -> str:
         where = f"{self.table} in {self.region}" if self.region else self.table
