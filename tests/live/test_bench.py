@@ -22,6 +22,7 @@ from tests.live.support import ROOT
 _SMALL = ["--payments", "600", "--small", "600", "--chunk-rows", "40", "--runs", "1", "--fast"]
 
 
+@pytest.mark.campaign
 def test_both_end_states_are_equal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the rows that fill a layout: comparing what came out is part of the run."""
     out = tmp_path / "bench.json"
@@ -61,6 +62,7 @@ def test_every_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "://" not in out.read_text(encoding="utf-8")
 
 
+@pytest.mark.campaign
 def test_many_tables(capsys: pytest.CaptureFixture[str]) -> None:
     """A few, that is: the commands, their seconds and their locks."""
     sizes = ["--tables", "8", "--references", "16", "--rows", "2"]

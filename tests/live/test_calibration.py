@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bench import calibrate, calibrate_mongo
 from tests.live.journey import query
 from tests.live.support import database
 from toolkit.checks.load import Pace
 
 
+@pytest.mark.campaign
 def test_both_run_the_same_transactions(postgres_url: str) -> None:
     pace = Pace(rate=40, duration=2, warmup=1, workers=4)
     with database(postgres_url) as url:

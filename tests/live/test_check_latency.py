@@ -178,6 +178,7 @@ def test_northwind_on_both_backends(
         journey.done("verify", "-q")
 
 
+@pytest.mark.campaign
 @pytest.mark.usefixtures("untouched")
 def test_a_slow_network_is_noticed(bank: Bank, tmp_path: Path) -> None:
     limit = "threshold = { p50 = 100, overhead = 1000 }"

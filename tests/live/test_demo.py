@@ -80,6 +80,7 @@ def test_it_ends_with_the_answer(shown: Result) -> None:
     assert all(lane["service"]["count"] > 0 for lane in checks["latency"]["writes"])
 
 
+@pytest.mark.campaign
 def test_a_person_reads_it_at_a_glance(project: Path) -> None:
     before = _servers()
     result = regionkit("demo", "--seconds", "1", env={}, cwd=project)

@@ -12,7 +12,7 @@ from tests.faults.servers import Ground, grounds
 SEED = 1
 
 #: Kinds of which each run of the suite does one; the whole campaign is `make faults`.
-SHARE = plan(SEED, 12, quick=True)
+SHARE = plan(SEED, 8, quick=True)
 
 
 @pytest.fixture(scope="module")

@@ -534,12 +534,17 @@ def _stop(*_: object, **__: object) -> None:
     ("owner", "name"),
     [
         (stale, "take_out"),
-        (stale, "transact"),
-        (stale, "remove"),
-        (stale, "empty"),
         (engine, "copy_all"),
-        (load, "fill_key_collections"),
-        (load, "create_indexes"),
+        *(
+            pytest.param(*rest, marks=pytest.mark.campaign)
+            for rest in (
+                (stale, "transact"),
+                (stale, "remove"),
+                (stale, "empty"),
+                (load, "fill_key_collections"),
+                (load, "create_indexes"),
+            )
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -34,7 +34,7 @@ def release_lock(journey: Journey) -> None:
         )
 
 
-@pytest.mark.parametrize("backend", ["postgres", "mongo"])
+@pytest.mark.parametrize("backend", [pytest.param("postgres", marks=pytest.mark.campaign), "mongo"])
 def test_every_start_is_kept_with_its_end(
     postgres_url: str, mongo_url: str, tmp_path: Path, backend: str
 ) -> None:

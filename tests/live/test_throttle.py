@@ -330,7 +330,13 @@ def cut_off(journey: Journey, server: str) -> Iterator[tuple[Journey, DelayProxy
 
 @pytest.mark.parametrize(
     ("command", "server"),
-    [("migrate", "source"), ("migrate", "target"), ("migrate", "mongo"), ("verify", "target")],
+    [
+        ("migrate", "target"),
+        *(
+            pytest.param(*rest, marks=pytest.mark.campaign)
+            for rest in (("migrate", "source"), ("migrate", "mongo"), ("verify", "target"))
+        ),
+    ],
 )
 def test_a_server_that_falls_silent_ends_the_run(
     postgres_url: str, mongo_url: str, tmp_path: Path, command: str, server: str
