@@ -72,8 +72,9 @@ class Finding:
         return f"{text}: {self.detail}" if self.detail else text
 
     def document(self) -> dict[str, Any]:
-        """Return the finding for ``--output json``."""
-        return asdict(self)
+        """Return the finding for ``--output json``; without a rule where there is none."""
+        document = asdict(self)
+        return document if self.rule else {key: document[key] for key in document if key != "rule"}
 
 
 def sampled_keys(keys: Iterable[str]) -> tuple[str, ...]:
