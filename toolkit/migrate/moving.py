@@ -165,7 +165,6 @@ def move(
     keys: Iterable[Key],
     to: str,
     *,
-    lone: bool = False,
     dry_run: bool = False,
     pace: Pace | None = None,
 ) -> Moves:
@@ -175,13 +174,12 @@ def move(
         clients: of one layout.
         keys: of the clients, each as its columns are printed.
         to: the region.
-        lone: whether one client was named by itself: it is refused where it is there already.
         dry_run: count what would be moved, and write nothing.
         pace: how it goes on.
 
     Raises:
-        Refused: a client is unknown, on its way to another region, or (``lone``) there already;
-            nothing was written. Its place in the list is named, never its key.
+        Refused: a client is unknown, or on its way to another region; nothing was written. Its
+            place in the list is named, never its key.
         UsageError: there is no such region, or no client was named.
         LockNotObtained: another command moves clients.
         VerificationFailed: a move was not proven; it was undone, and those before it stand.
@@ -191,9 +189,20 @@ def move(
     pace = pace or Pace()
     if dry_run:
         with clients.open() as mover:
-            return _forecast(mover, _decide(clients, mover, list(keys), to, lone))
+            return _forecast(mover, _decide(clients, mover, list(keys), to))
     with clients.alone(pace.wait), clients.open() as mover:
-        return _run(mover, _decide(clients, mover, list(keys), to, lone), to, pace)
+        return _run(mover, _decide(clients, mover, list(keys), to), to, pace)
+
+
+def check(clients: Clients, keys: Iterable[Key], to: str) -> int:
+    """Refuse what :func:`move` would refuse; return how many clients it would move.
+
+    Raises:
+        RegionkitError: as :func:`move` does.
+    """
+    clients.require_whole()
+    with clients.open() as mover:
+        return len(_decide(clients, mover, list(keys), to).left)
 
 
 def move_all(clients: Clients, region: str, to: str, *, pace: Pace | None = None) -> Moves:
@@ -208,7 +217,7 @@ def move_all(clients: Clients, region: str, to: str, *, pace: Pace | None = None
         keys = mover.residents(region)
         if not keys:
             return Moves(0)
-        return _run(mover, _decide(clients, mover, keys, to, lone=False), to, pace)
+        return _run(mover, _decide(clients, mover, keys, to), to, pace)
 
 
 @dataclass(frozen=True)
@@ -219,14 +228,14 @@ class _Decided:
     left: tuple[tuple[int, Residence], ...]
 
 
-def _decide(clients: Clients, mover: Mover, keys: list[Key], to: str, lone: bool) -> _Decided:
+def _decide(clients: Clients, mover: Mover, keys: list[Key], to: str) -> _Decided:
     """Check every key, so that nothing is moved before all of them can be."""
     regions = mover.regions()
     if to not in regions:
         raise UsageError(
             f"{to!r} is no region of {clients.place}",
             details=[f"there are: {', '.join(regions)}"],
-            hint="name one of them, or add it with 'regionkit region add'",
+            hint="name one of them",
         )
     if not keys:
         raise UsageError("no client is named", hint="name keys, or a file of keys with --file")
@@ -249,18 +258,13 @@ def _decide(clients: Clients, mover: Mover, keys: list[Key], to: str, lone: bool
             f"{len(elsewhere)} client(s) are on their way to another region: a move has stopped "
             "half-way",
             details=sampled(elsewhere),
-            hint="finish that move first: 'regionkit client move KEY --to' the region that is named",
+            hint="finish that move first, by 'regionkit client move KEY --to' that region",
         )
     left = tuple(
         (place, one)
         for place, one in found.values()
         if one.region != to or one.moving_to is not None
     )
-    if lone and not left:
-        raise Refused(
-            f"the client lives in {to!r} already",
-            hint="'regionkit client where KEY' tells what it has there",
-        )
     return _Decided(len(found), left)
 
 
