@@ -131,7 +131,7 @@ class BigMove:
                 [{"$set": {MOVING: begun}}, {"$unset": EPOCH}],
                 return_document=ReturnDocument.AFTER,
             )
-        except errors.WriteError as error:
+        except errors.OperationFailure as error:
             if error.code != _INVALID:
                 raise
             raise Refused(
