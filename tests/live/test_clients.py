@@ -188,10 +188,10 @@ def test_a_list_goes_on_and_comes_to_an_end(journey: Journey, tmp_path: Path, ba
     was = regions(journey, backend)
     result = journey.done("client", "move", "--file", str(keys), "--to", "eu", *options)
     (moves,) = result.document["results"]
-    assert (moves["asked"], moves["moved"], moves["already"], moves["left"]) == (3, 3, 0, 0)
+    assert (moves["asked"], moves["moved"], moves["already"], moves["left"]) == (3, 2, 1, 0)
     again = journey.done("client", "move", "--file", str(keys), "--to", "eu", *options)
     assert again.document["results"][0]["already"] == 3
-    for key in (("a,b", "2"), ("it's", "1"), ("a,b", "3")):
+    for key in (("a,b", "2"), ("it's", "1")):
         one = f'["{key[0]}", {key[1]}]'
         journey.done("client", "move", one, "--to", was[key], "--backend", backend)
     assert regions(journey, backend) == was

@@ -10,9 +10,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from bson.binary import Binary
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 from pymongo import errors
@@ -163,6 +164,7 @@ class MongoMover:
         self._database: Database[Document] = session.database(name)
         self._links = self._database[collections.link.name].with_options(VERIFY_OPTIONS)
         self._moves = session.database(JOURNAL)["client_moves"]
+        self._sessions = session.database(JOURNAL)["client_sessions"]
         self._documents = ClientDocuments(self._database, layout, collections)
         self._expected = Cells(layout, collections, layout.root.key).expected
         self._big = BigMove(self._documents, running, self._links, self._note)
@@ -396,10 +398,24 @@ class MongoMover:
         )
 
     def _ensure_journal(self) -> None:
-        """Create the journal's collection: a transaction that did would be in others' way."""
-        if not self._journaled:
-            self._moves.create_index([("target", 1), ("client_digest", 1)])
-            self._journaled = True
+        """Create the journal's collection, and end what a killed run left open.
+
+        A transaction that created it would be in others' way; one that a killed run left open
+        would hold a client for a minute.
+        """
+        if self._journaled:
+            return
+        self._moves.create_index([("target", 1), ("client_digest", 1)])
+        before = self._sessions.find_one_and_update(
+            {"_id": self._name}, {"$set": {"session": self._session.session_id["id"]}}, upsert=True
+        )
+        if before is not None:
+            # Without the privilege it ends by itself.
+            with suppress(errors.OperationFailure):
+                self._session.client.admin.command(
+                    "killSessions", [{"id": Binary.from_uuid(before["session"])}]
+                )
+        self._journaled = True
 
 
 class TooLargeError(Exception):
