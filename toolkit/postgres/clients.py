@@ -107,6 +107,7 @@ class PostgresClients:
         """Refuse a layout that is not applied, or that a migration has not finished filling."""
         with session.connect(self._url, role="postgres") as connection:
             session.require_target_version(connection)
+            session.require_usage(connection, self._schema)
             link = connection.execute(
                 "SELECT to_regclass(%s)", (ddl.quote(self._schema, self._layout.link),)
             ).fetchone()
