@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from pymongo import MongoClient, errors
 
 from tests.live.club import AWAY, CLIENT, HOME, KEY, ROWS, club
 from tests.live.journey import JOURNAL, Journey, contents, execute, query
-from tests.live.shop import started, wait_for
+from tests.live.shop import shop, started, wait_for
 from toolkit.cli import backends
 from toolkit.migrate import moving
 from toolkit.mongo import bigmove, clientdocs
@@ -542,3 +543,25 @@ def test_kill_9_in_the_middle_leaves_every_client_whole(
         )
         journey.done("client", "move", "--file", str(keys), "--backend", backend, "--to", code)
     assert regions(journey, backend) == was
+
+
+# After a cutover ---------------------------------------------------------------------------------
+
+
+def test_clients_move_in_a_schema_that_a_cutover_has_renamed(
+    postgres_url: str, mongo_url: str, tmp_path: Path
+) -> None:
+    with shop(postgres_url, mongo_url, tmp_path / "shop", "postgres") as journey:
+        options = ("--backend", "postgres", "-q")
+        unfinished = journey.run("client", "move", "2", "--to", "na", *options)
+        assert unfinished.code == 9
+        journey.done("migrate", *options)
+        journey.done("cutover", "--yes", *options)
+        journey = replace(journey)
+        journey.done("client", "move", "2", "--to", "na", *options)
+        rows = query(
+            journey.postgres, "SELECT count(*), min(region) FROM shop.sale_na WHERE client_id = 2"
+        )
+        assert rows == [(6, "na")]
+        where = journey.done("client", "where", "2", "--backend", "postgres", "--output", "json")
+        assert where.document["results"][0]["rows"] == {"client": 1, "sale": 6}
