@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG := schemas/bank/regionkit.toml
 
-.PHONY: demo test check calibrate bench bench-wide faults mutations schemas samples campaigns lint install lab clean
+.PHONY: demo test check calibrate bench bench-wide faults mutations moves schemas samples campaigns lint install lab clean
 
 install: $(VENV)/.installed
 
@@ -47,6 +47,9 @@ faults: install  ## Faults while migrating, and every invariant after each: SEED
 
 mutations: install  ## Changes of a migrated target, each of which verify must find: SEED= N= ONLY=
 	$(BIN)/python -m tests.faults mutations --seed $(or $(SEED),1) $(if $(N),--n $(N)) --only '$(ONLY)'
+
+moves: install  ## Clients moved while others pay, on each backend, and every balance after: SEED= N=
+	$(BIN)/python -m tests.moves --seed $(or $(SEED),1) --n $(or $(N),1000)
 
 schemas: install  ## Random schemas with rows through both backends: SEED= N=
 	$(BIN)/python -m tests.random_schemas --seed $(or $(SEED),1) --n $(or $(N),100)

@@ -6,7 +6,7 @@ from toolkit.mongo.operations import Operations
 
 revision = "0001"
 down_revision = None
-model_digest = "12a722e1ad8159b99d5ca0da22cdc5f8db467701b5f346d3e36fd0bfd19c5c67"
+model_digest = "549182f84fc41ba2930250c57c8d10ea86205fca11cb69523e67524bc0a00e58"
 
 
 def upgrade(op: Operations) -> None:
@@ -96,13 +96,26 @@ def upgrade(op: Operations) -> None:
         validator={
             "$jsonSchema": {
                 "bsonType": "object",
-                "required": ["_id", "region", "epoch"],
+                "required": ["_id", "region"],
                 "additionalProperties": False,
                 "properties": {
                     "_id": {"bsonType": "long"},
                     "region": {"bsonType": "string", "pattern": "^[a-z][a-z0-9_]{0,15}$"},
                     "epoch": {"bsonType": "long"},
+                    "moving": {
+                        "bsonType": "object",
+                        "required": ["from", "to", "stage", "epoch", "token"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "from": {"bsonType": "string", "pattern": "^[a-z][a-z0-9_]{0,15}$"},
+                            "to": {"bsonType": "string", "pattern": "^[a-z][a-z0-9_]{0,15}$"},
+                            "stage": {"enum": ["copying", "deleting"]},
+                            "epoch": {"bsonType": "long"},
+                            "token": {"bsonType": "string"},
+                        },
+                    },
                 },
+                "oneOf": [{"required": ["epoch"]}, {"required": ["moving"]}],
             },
         },
         indexes=[{"name": "region_idx", "keys": [("region", 1)]}],

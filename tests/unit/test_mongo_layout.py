@@ -517,7 +517,7 @@ def test_uniqueness_given_up_across_regions_is_noted() -> None:
 def test_validators_use_draft_4_words_only(layout: CollectionsLayout) -> None:
     allowed = {
         "bsonType", "required", "additionalProperties", "properties", "enum", "minimum",
-        "maximum", "maxLength", "pattern", "items", "anyOf", "title", "description",
+        "maximum", "maxLength", "pattern", "items", "anyOf", "oneOf", "title", "description",
     }  # fmt: skip
 
     def walk(fragment: dict[str, Any]) -> None:

@@ -9,13 +9,16 @@ from typing import Literal, Protocol
 from toolkit.cli.project import Project
 from toolkit.errors import ConnectionFailed, Refused, UsageError
 from toolkit.journal import State
+from toolkit.migrate.moving import Clients
 from toolkit.migrate.target import Target
 from toolkit.mongo import session as mongo_session
+from toolkit.mongo.clients import MongoClients
 from toolkit.mongo.runner import Runner
 from toolkit.mongo.target import MongoTarget
 from toolkit.plan import Plan
 from toolkit.postgres import session as postgres_session
 from toolkit.postgres.apply import Revisions
+from toolkit.postgres.clients import PostgresClients
 from toolkit.postgres.target import PostgresTarget
 
 Name = Literal["postgres", "mongo"]
@@ -118,6 +121,15 @@ def target(project: Project, name: Name) -> Target:
             project.names.target,
         )
     return MongoTarget(project.url("mongo"), project.layout, project.configuration)
+
+
+def clients(project: Project, name: Name) -> Clients:
+    """Return the clients of a backend's layout."""
+    if name == "postgres":
+        return PostgresClients(
+            project.url("postgres"), project.layout, project.configuration, project.names.target
+        )
+    return MongoClients(project.url("mongo"), project.layout, project.configuration)
 
 
 def unready(project: Project, name: Name) -> str:

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from toolkit import __version__
-from toolkit.cli import backends, check, lab
+from toolkit.cli import backends, check, client, lab
 from toolkit.cli.apply import apply
 from toolkit.cli.cutover import cutover
 from toolkit.cli.demo import demo
@@ -35,6 +35,7 @@ app.command()(migrate)
 app.command()(verify)
 app.command()(cutover)
 app.command()(status)
+app.add_typer(client.app, name="client")
 app.add_typer(check.app, name="check")
 
 

@@ -42,6 +42,11 @@ from toolkit.types import postgres_type
 #: The link's counter: every transaction that writes to a client's documents increments it first.
 EPOCH = "epoch"
 
+#: What a link says instead of the counter while its client moves in several transactions. A writer
+#: that increments the counter would make a link with both, which the validator refuses: whoever
+#: keeps the rule is told, and need not know of moves.
+MOVING = "moving"
+
 #: MongoDB's limit of indexes in a collection; one is that of ``_id``.
 _MOST_INDEXES = 64
 
@@ -294,9 +299,23 @@ def _link(name: str, layout: Layout, root: DocumentShape) -> Collection:
         "_id": root.key.schema(),
         layout.region_column: region_schema(),
         EPOCH: {"bsonType": "long"},
+        MOVING: subdocument(
+            {
+                "from": region_schema(),
+                "to": region_schema(),
+                "stage": {"enum": ["copying", "deleting"]},
+                "epoch": {"bsonType": "long"},
+                "token": {"bsonType": "string"},
+            }
+        ),
+    }
+    schema = {
+        **subdocument(properties),
+        "required": ["_id", layout.region_column],
+        "oneOf": [{"required": [EPOCH]}, {"required": [MOVING]}],
     }
     index = CollectionIndex(f"{layout.region_column}_idx", ((layout.region_column, 1),))
-    return Collection(name, None, None, {"$jsonSchema": subdocument(properties)}, (index,))
+    return Collection(name, None, None, {"$jsonSchema": schema}, (index,))
 
 
 def _key_collection(

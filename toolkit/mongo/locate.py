@@ -95,13 +95,14 @@ class Locator:
     def present(self, database: Database[Document], name: str, keys: Sequence[Key]) -> list[Key]:
         """Return those of the keys that a collection has, one for each document, comparable."""
         collection = database[name].with_options(PLAIN_OPTIONS)
-        options: Document = {"collation": FOLDING} if self._folds else {}
         found: list[Key] = []
-        for query in self._queries(keys):
+        for query in self.queries(keys):
             if self.where:
                 query = {"$and": [query, self.where]}
             some = list(
-                collection.find(query, dict.fromkeys(self.roots, 1), batch_size=BATCH, **options)
+                collection.find(
+                    query, dict.fromkeys(self.roots, 1), batch_size=BATCH, **self.options
+                )
             )
             found += [self.comparable(key) for key in self.keys(some) if key is not None]
         return found
@@ -110,10 +111,16 @@ class Locator:
         """Return whether a collection surely has all of these different keys."""
         if self._identity is None or self._folds:
             return False
-        (query,) = self._queries(keys)
+        (query,) = self.queries(keys)
         return database[name].count_documents(query) == len(keys)
 
-    def _queries(self, keys: Sequence[Key]) -> Iterator[Document]:
+    @property
+    def options(self) -> Document:
+        """What a question needs beside its filter: the collation, where case does not count."""
+        return {"collation": FOLDING} if self._folds else {}
+
+    def queries(self, keys: Sequence[Key]) -> Iterator[Document]:
+        """Yield filters that together find all documents with these keys."""
         if len(self._paths) == 1:
             yield {self._paths[0]: {"$in": [key[0] for key in keys]}}
         elif self._identity is not None and not self._folds:

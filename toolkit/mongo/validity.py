@@ -7,7 +7,8 @@ bounds, patterns and the elements of arrays it still has to, but for what the pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from toolkit.mongo.expected import Expected
@@ -19,6 +20,8 @@ from toolkit.mongo.values import Schema
 #: Keywords that say nothing of a document.
 _WORDS = {"description", "title"}
 _OBJECT = {"bsonType", "required", "additionalProperties", "properties"}
+#: Of a whole document: a link has one of two fields.
+_SHAPE = {*_OBJECT, "oneOf"}
 
 
 def unproven(validator: Schema, expected: Expected) -> Schema | None:
@@ -29,18 +32,30 @@ def unproven(validator: Schema, expected: Expected) -> Schema | None:
         expected: the form that every one of its documents has.
     """
     schema = validator.get("$jsonSchema")
-    if schema is None or set(validator) != {"$jsonSchema"} or set(schema) - _OBJECT - _WORDS:
+    if schema is None or set(validator) != {"$jsonSchema"} or set(schema) - _SHAPE - _WORDS:
         return validator
     names = set(expected.names)
-    if set(schema["properties"]) != names or set(schema["required"]) != names:
+    if not set(schema["required"]) <= names <= set(schema["properties"]):
+        return validator
+    one_of = schema.get("oneOf")
+    if one_of is not None and not _is_one_of(one_of, names):
         return validator
     proven = _proven(expected)
     left = {
         name: fragment
         for name, fragment in schema["properties"].items()
-        if not _is_proven(fragment, name, proven, key=name == "_id" and not expected.single)
+        # A field that may be there is not, in this form.
+        if name in names
+        and not _is_proven(fragment, name, proven, key=name == "_id" and not expected.single)
     }
     return {"$jsonSchema": {"properties": left}} if left else None
+
+
+def _is_one_of(alternatives: Sequence[Schema], names: AbstractSet[str]) -> bool:
+    """Return whether a document with these fields surely matches one alternative, and no other."""
+    if any(set(one) != {"required"} for one in alternatives):
+        return False
+    return sum(set(one["required"]) <= names for one in alternatives) == 1
 
 
 def _proven(expected: Expected) -> Mapping[str, Mapping[str, Any]]:

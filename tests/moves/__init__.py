@@ -1,0 +1,1 @@
+"""Clients move while others pay: no payment is lost or doubled."""
